@@ -1,0 +1,1 @@
+"""Shared layer of renas and rminas: spaces, networks, encodings, benchmarks, metrics, run records."""

@@ -1,0 +1,131 @@
+"""A benchmark in memory: architectures as codes, and named columns of what was measured for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from common.errors import InputError
+from common.spaces import SearchSpace
+
+PERCENT = "%"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One measured quantity of every architecture of a table.
+
+    Accuracy columns are called `{dataset}_{split}_{epochs}` and hold percent; a value that was not measured is NaN.
+    """
+
+    name: str
+    values: np.ndarray  # (N,) float64
+    unit: str = PERCENT
+    dataset: str = ""
+    split: str = ""  # train | valid | test, "" for what has none (parameters, times)
+    epochs: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a table came from, for the run record and the report."""
+
+    kind: str  # the reader's name, e.g. "analognas"
+    title: str  # for people, e.g. "AnalogNAS-Bench 0.1.3 (trained NAS-Bench-201 table)"
+    path: str
+    bytes: int = 0
+    sha256: str = ""  # of the file; "" where it would cost more than it is worth (folders of GBs)
+
+
+class FeatureSource(Protocol):
+    """Feature tensors of a table's architectures, made or read when they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, V, V) of one tensor."""
+
+    def __len__(self) -> int: ...
+
+    def rows(self, indices: np.ndarray) -> np.ndarray:
+        """(n, C, V, V) tensors of the given architectures, float32 or float64."""
+
+
+@dataclass(frozen=True)
+class BenchmarkTable:
+    """N architectures of one space with their measurements.
+
+    `space` and `codes` are None for tables that only hold prepared tensors (the ReNAS demo's shards); these bring
+    their own `prepared` feature source.
+    """
+
+    source: Source
+    columns: dict[str, Column]
+    space: SearchSpace | None = None
+    codes: np.ndarray | None = None  # (N, space.code_length) uint8
+    prepared: FeatureSource | None = None
+    labels: Sequence[str] = field(default=())  # names of the rows where there is no space to format them
+    keys: Sequence[str] = field(default=())  # canonical keys of the rows, where the file brings them
+
+    def __post_init__(self) -> None:
+        for column in self.columns.values():
+            if len(column.values) != len(self):
+                raise ValueError(f"column {column.name} has {len(column.values)} rows, the table has {len(self)}")
+
+    def __len__(self) -> int:
+        rows = self.codes if self.codes is not None else self.prepared
+        return 0 if rows is None else len(rows)
+
+    def column(self, name: str) -> Column:
+        """Raises InputError naming the columns there are."""
+        if name not in self.columns:
+            raise InputError(
+                f"{self.source.path}: no column {name!r}; the table has: {', '.join(self.columns) or 'no columns'}"
+            )
+        return self.columns[name]
+
+    def accuracies(self, dataset: str, split: str) -> list[Column]:
+        """The accuracy columns of a data set and split, longest training first."""
+        found = [c for c in self.columns.values() if c.dataset == dataset and c.split == split and c.unit == PERCENT]
+        return sorted(found, key=lambda c: -c.epochs)
+
+    @property
+    def datasets(self) -> list[str]:
+        """Names of the data sets with an accuracy, in the order of the columns."""
+        return list(dict.fromkeys(c.dataset for c in self.columns.values() if c.dataset and c.unit == PERCENT))
+
+    def arch(self, index: int) -> Any:
+        """The architecture value of a row. Raises InputError for a table without a space."""
+        if self.space is None or self.codes is None:
+            raise InputError(f"{self.source.path}: holds tensors only, not architectures")
+        return self.space.from_code(self.codes[index])
+
+    def arch_text(self, index: int) -> str:
+        """The text form of a row's architecture, or the row's name in a table of tensors."""
+        if self.space is None:
+            return self.labels[index] if self.labels else f"row {index}"
+        return self.space.format(self.arch(index))
+
+    def index_of(self, arch: Any) -> int | None:
+        """The row of an architecture, exactly as written, or else of the first isomorphic one; None if it has none."""
+        if self.space is None:
+            return None
+        exact = self._rows_by_code.get(self.space.to_codes([arch])[0].tobytes())
+        return exact if exact is not None else self._rows_by_key.get(self.space.canonical_key(arch))
+
+    @cached_property
+    def _rows_by_code(self) -> dict[bytes, int]:
+        assert self.codes is not None
+        return {code.tobytes(): row for row, code in enumerate(self.codes)}
+
+    @cached_property
+    def _rows_by_key(self) -> dict[str, int]:
+        assert self.space is not None
+        keys: dict[str, int] = {}
+        for row, key in enumerate(self.keys or (self.space.canonical_key(self.arch(r)) for r in range(len(self)))):
+            keys.setdefault(key, row)
+        return keys

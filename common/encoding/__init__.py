@@ -1,0 +1,1 @@
+"""Feature tensors of architectures (ReNAS, section 3.1)."""

@@ -1,0 +1,1 @@
+"""Ranking metrics, exact on any number of architectures."""

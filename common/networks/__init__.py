@@ -1,0 +1,1 @@
+"""Torch modules that search spaces build."""

@@ -1,0 +1,140 @@
+"""The contract every search space fulfils: what an architecture is, and nothing about how it is searched or scored."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from common.networks.base import TappedNetwork
+
+Arch = TypeVar("Arch")
+
+
+class Costs(NamedTuple):
+    """Cost of every position (vertex or edge) of every cell of N networks.
+
+    flops, params: (N, cells, positions) int64. What a FLOP is differs between benchmarks and is stated by each space.
+    """
+
+    flops: np.ndarray
+    params: np.ndarray
+
+
+class SpaceExhausted(RuntimeError):
+    """No further distinct architecture was found within a bounded number of draws."""
+
+
+class SearchSpace(ABC, Generic[Arch]):
+    """A search space: architectures as values, as text, as integer codes, and as trainable networks.
+
+    Two views of an architecture are used. The *value* (`Arch`, frozen and hashable) is for people and for walking
+    the space one architecture at a time. The *code* (a row of `code_length` uint8) is for work on many
+    architectures at once: tables hold codes, encoders and cost models take (N, code_length) arrays.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    code_length: ClassVar[int]
+    size: ClassVar[int | None]  # number of architectures (up to isomorphism for NAS-Bench-101), None if not known
+    num_vertices: ClassVar[int]  # side of the adjacency matrix of one cell
+    num_cells: int  # searched cells of the network, each with its own costs
+
+    # text ------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def parse(self, text: str) -> Arch:
+        """The architecture a text stands for. Raises InputError when the text is not one of this space."""
+
+    @abstractmethod
+    def format(self, arch: Arch) -> str:
+        """The text form of an architecture; `parse(format(a)) == a`."""
+
+    # walking ---------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator) -> Arch:
+        """A random valid architecture."""
+
+    @abstractmethod
+    def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
+        """A random valid architecture near `arch` that is not isomorphic to it."""
+
+    @abstractmethod
+    def neighbours(self, arch: Arch) -> list[Arch]:
+        """All valid architectures one edit away, each canonical class once, `arch`'s own class left out."""
+
+    # identity --------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def canonical_key(self, arch: Arch) -> str:
+        """Equal for architectures that compute the same function family (isomorphic cells)."""
+
+    @abstractmethod
+    def reaches_output(self, arch: Arch) -> bool:
+        """Whether the cell's input can influence its output; if not, the network's output is constant."""
+
+    # arrays ----------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def to_codes(self, archs: Sequence[Arch]) -> np.ndarray:
+        """(N, code_length) uint8 codes of N architectures."""
+
+    @abstractmethod
+    def from_code(self, code: np.ndarray) -> Arch:
+        """The architecture of one code row."""
+
+    @abstractmethod
+    def one_hot(self, codes: np.ndarray) -> np.ndarray:
+        """(N, D) float32: the flat one-hot code that samplers and classical predictors take."""
+
+    @abstractmethod
+    def place(self, codes: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Values per position as matrices over the cell's graph (ReNAS, section 3.1).
+
+        Args: codes: (N, code_length). values: (N, C, positions), any dtype.
+        Returns: (N, C, num_vertices, num_vertices), same dtype; entry (i, j) belongs to the edge i -> j and is zero
+        where there is none.
+        """
+
+    @abstractmethod
+    def types(self, codes: np.ndarray) -> np.ndarray:
+        """(N, positions) int64: the operation type number of every position."""
+
+    # costs and networks ----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def costs(self, codes: np.ndarray) -> Costs:
+        """FLOPs and parameters of every position of every searched cell."""
+
+    @abstractmethod
+    def total_costs(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """FLOPs (N,) and trainable parameters (N,) of the whole networks, int64."""
+
+    @abstractmethod
+    def build(self, arch: Arch) -> TappedNetwork:
+        """A freshly initialised trainable network (torch's current random state decides the weights)."""
+
+    def sample_distinct(self, count: int, rng: np.random.Generator, max_tries: int = 1000) -> list[Arch]:
+        """`count` random architectures with distinct canonical keys.
+
+        Raises: SpaceExhausted when `max_tries` draws in a row bring nothing new.
+        """
+        found: dict[str, Arch] = {}
+        tries = 0
+        while len(found) < count:
+            arch = self.sample(rng)
+            key = self.canonical_key(arch)
+            if key in found:
+                tries += 1
+                if tries >= max_tries:
+                    raise SpaceExhausted(
+                        f"{self.name}: only {len(found)} of {count} distinct architectures after {tries} vain draws"
+                    )
+                continue
+            tries = 0
+            found[key] = arch
+        return list(found.values())

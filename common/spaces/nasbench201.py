@@ -1,0 +1,201 @@
+"""NAS-Bench-201: a cell of 4 nodes whose 6 edges each carry one of 5 operations (Dong & Yang, ICLR 2020)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from common.errors import InputError
+from common.spaces.base import Costs, SearchSpace
+
+if TYPE_CHECKING:
+    from common.networks.base import TappedNetwork
+
+OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))  # (source node, target node), in the order of the text form
+NONE, SKIP, CONV1, CONV3, POOL = range(len(OPS))
+STAGES = 3  # widths C, 2C, 4C, a stride-2 residual block between two stages
+
+_NODE = re.compile(r"\|([a-z0-9_]+)~(\d)(?=\|)")
+
+
+@dataclass(frozen=True)
+class Cell201:
+    """A NAS-Bench-201 cell: one operation index per edge, in the order of EDGES."""
+
+    ops: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.ops) != len(EDGES) or any(not 0 <= op < len(OPS) for op in self.ops):
+            raise ValueError(f"need {len(EDGES)} operation indices in [0, {len(OPS)}), got {self.ops}")
+
+
+@dataclass(frozen=True)
+class NasBench201(SearchSpace[Cell201]):
+    """The space with its skeleton: `cells_per_stage` cells at C, 2C and 4C channels (benchmark and search: C=16, N=5).
+
+    A FLOP is, as in the benchmark's own counter, one multiply-accumulate, plus 2 per output element of a batch norm;
+    poolings and additions inside a cell count nothing.
+    """
+
+    channels: int = 16
+    cells_per_stage: int = 5
+    num_classes: int = 10
+    image_size: int = 32
+
+    name: ClassVar[str] = "nasbench201"
+    title: ClassVar[str] = "NAS-Bench-201"
+    code_length: ClassVar[int] = len(EDGES)
+    size: ClassVar[int | None] = len(OPS) ** len(EDGES)
+    num_vertices: ClassVar[int] = 4
+
+    def __post_init__(self) -> None:
+        if self.image_size % 2 ** (STAGES - 1):
+            raise InputError(f"{self.title}: image size {self.image_size} cannot be halved {STAGES - 1} times")
+
+    @property
+    def num_cells(self) -> int:  # type: ignore[override]
+        return STAGES * self.cells_per_stage
+
+    # text ------------------------------------------------------------------------------------------------------
+
+    def parse(self, text: str) -> Cell201:
+        """From `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`."""
+        nodes = text.strip().split("+")
+        ops: list[int] = []
+        if len(nodes) != self.num_vertices - 1:
+            raise InputError(f"not a {self.title} cell: {text!r} has {len(nodes)} node groups instead of 3")
+        for target, node in enumerate(nodes, start=1):
+            found = _NODE.findall(node)
+            rebuilt = "".join(f"|{op}~{source}" for op, source in found) + "|"
+            if rebuilt != node or [int(source) for _, source in found] != list(range(target)):
+                raise InputError(f"not a {self.title} cell: node group {target} is {node!r} in {text!r}")
+            for op, _ in found:
+                if op not in OPS:
+                    raise InputError(f"unknown operation {op!r} in {text!r}; known: {', '.join(OPS)}")
+                ops.append(OPS.index(op))
+        return Cell201(tuple(ops))
+
+    def format(self, arch: Cell201) -> str:
+        named = iter(arch.ops)
+        groups = (
+            "".join(f"|{OPS[next(named)]}~{source}" for source in range(target)) + "|"
+            for target in range(1, self.num_vertices)
+        )
+        return "+".join(groups)
+
+    # walking ---------------------------------------------------------------------------------------------------
+
+    def sample(self, rng: np.random.Generator) -> Cell201:
+        return Cell201(tuple(rng.integers(len(OPS), size=len(EDGES)).tolist()))
+
+    def mutate(self, arch: Cell201, rng: np.random.Generator) -> Cell201:
+        """One edge gets another operation; drawn evenly from `neighbours`, so never an isomorphic cell."""
+        near = self.neighbours(arch)
+        return near[int(rng.integers(len(near)))]
+
+    def neighbours(self, arch: Cell201) -> list[Cell201]:
+        found = {self.canonical_key(arch): arch}
+        for edge, old in enumerate(arch.ops):
+            for op in range(len(OPS)):
+                if op != old:
+                    cell = Cell201((*arch.ops[:edge], op, *arch.ops[edge + 1 :]))
+                    found.setdefault(self.canonical_key(cell), cell)
+        return list(found.values())[1:]
+
+    # identity --------------------------------------------------------------------------------------------------
+
+    def canonical_key(self, arch: Cell201) -> str:
+        """The output as a sum of terms in the input `x`, with the terms sorted.
+
+        A node is the multiset of its summands: a skip edge hands on the summands of the node it comes from, so
+        skip-merged nodes coincide with the cell written without them; `none` edges and everything behind an
+        unreachable node vanish; the order of equal parts does not matter. Two equal convolutions of one node stay two
+        terms, since each has its own weights.
+        """
+        nodes: list[tuple[str, ...]] = [("x",)]
+        for target in range(1, self.num_vertices):
+            summands: list[str] = []
+            for (source, node), op in zip(EDGES, arch.ops, strict=True):
+                if node != target or op == NONE or not nodes[source]:
+                    continue
+                summands += nodes[source] if op == SKIP else [f"{op}({'+'.join(nodes[source])})"]
+            nodes.append(tuple(sorted(summands)))
+        return "+".join(nodes[-1]) or "0"
+
+    def reaches_output(self, arch: Cell201) -> bool:
+        return self.canonical_key(arch) != "0"
+
+    # arrays ----------------------------------------------------------------------------------------------------
+
+    def to_codes(self, archs: Sequence[Cell201]) -> np.ndarray:
+        return np.array([arch.ops for arch in archs], dtype=np.uint8).reshape(-1, len(EDGES))
+
+    def from_code(self, code: np.ndarray) -> Cell201:
+        return Cell201(tuple(int(op) for op in code))
+
+    def all_codes(self) -> np.ndarray:
+        """(15625, 6) uint8: every cell, last edge changing fastest."""
+        return np.indices((len(OPS),) * len(EDGES), dtype=np.uint8).reshape(len(EDGES), -1).T.copy()
+
+    def one_hot(self, codes: np.ndarray) -> np.ndarray:
+        """(N, 30) float32, edge by edge in the order of EDGES and OPS."""
+        return np.eye(len(OPS), dtype=np.float32)[codes].reshape(len(codes), -1)
+
+    def types(self, codes: np.ndarray) -> np.ndarray:
+        """The operation's index in OPS: `none`, an edge that is not there, is 0."""
+        return codes.astype(np.int64)
+
+    def place(self, codes: np.ndarray, values: np.ndarray) -> np.ndarray:
+        out = np.zeros((*values.shape[:2], self.num_vertices, self.num_vertices), dtype=values.dtype)
+        sources, targets = np.array(EDGES).T
+        out[:, :, sources, targets] = values * (codes != NONE).astype(values.dtype)[:, None]
+        return out
+
+    # costs and networks ----------------------------------------------------------------------------------------
+
+    def costs(self, codes: np.ndarray) -> Costs:
+        flops = np.zeros((len(codes), STAGES, len(EDGES)), dtype=np.int64)
+        params = np.zeros_like(flops)
+        for stage in range(STAGES):
+            width, area = self._stage(stage)
+            flop_of, param_of = np.zeros((2, len(OPS)), dtype=np.int64)
+            for op, kernel in ((CONV1, 1), (CONV3, 3)):
+                weights = width * width * kernel * kernel
+                flop_of[op] = (weights + 2 * width) * area
+                param_of[op] = weights + 2 * width
+            flops[:, stage] = flop_of[codes]
+            params[:, stage] = param_of[codes]
+        return Costs(flops.repeat(self.cells_per_stage, axis=1), params.repeat(self.cells_per_stage, axis=1))
+
+    def total_costs(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        cell = self.costs(codes)
+        width, area = self._stage(0)
+        stem = 3 * width * 9
+        flops, params = (stem + 2 * width) * area, stem + 2 * width
+        for stage in range(1, STAGES):  # residual block: two 3x3 convolutions with batch norm, 1x1 shortcut without
+            width, area = self._stage(stage)
+            weights = (width // 2) * width * 9 + width * width * 9 + (width // 2) * width
+            flops += (weights + 4 * width) * area
+            params += weights + 4 * width
+        # last batch norm, global pooling (one addition an element), classifier (its bias is not counted as FLOPs)
+        flops += 3 * width * area + width * self.num_classes
+        params += 2 * width + (width + 1) * self.num_classes
+        return cell.flops.sum((1, 2)) + flops, cell.params.sum((1, 2)) + params
+
+    def _stage(self, stage: int) -> tuple[int, int]:
+        """Channels and pixels of a stage."""
+        side = self.image_size // 2**stage
+        return self.channels * 2**stage, side * side
+
+    def build(self, arch: Cell201) -> TappedNetwork:
+        from common.networks.nasbench201 import Network201
+
+        return Network201(
+            arch.ops, channels=self.channels, cells_per_stage=self.cells_per_stage, num_classes=self.num_classes
+        )
+
