@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -56,6 +56,26 @@ class FeatureSource(Protocol):
 
 
 @dataclass(frozen=True)
+class FirstRows:
+    """The first `count` rows of a feature source."""
+
+    source: FeatureSource
+    count: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.source.shape
+
+    def __len__(self) -> int:
+        return self.count
+
+    def rows(self, indices: np.ndarray) -> np.ndarray:
+        if len(indices) and np.max(indices) >= self.count:
+            raise IndexError(f"row {np.max(indices)} of the first {self.count}")
+        return self.source.rows(indices)
+
+
+@dataclass(frozen=True)
 class BenchmarkTable:
     """N architectures of one space with their measurements.
 
@@ -98,6 +118,19 @@ class BenchmarkTable:
         """Names of the data sets with an accuracy, in the order of the columns."""
         return list(dict.fromkeys(c.dataset for c in self.columns.values() if c.dataset and c.unit == PERCENT))
 
+    def head(self, count: int) -> BenchmarkTable:
+        """The table's first rows. Raises InputError unless `count` is in 2..len(table)."""
+        if not 2 <= count <= len(self):
+            raise InputError(f"{self.source.path}: cannot take {count} of its {len(self)} rows; give 2 to {len(self)}")
+        return replace(
+            self,
+            columns={name: replace(column, values=column.values[:count]) for name, column in self.columns.items()},
+            codes=None if self.codes is None else self.codes[:count],
+            prepared=None if self.prepared is None else FirstRows(self.prepared, count),
+            labels=self.labels[:count],
+            keys=self.keys[:count],
+        )
+
     def arch(self, index: int) -> Any:
         """The architecture value of a row. Raises InputError for a table without a space."""
         if self.space is None or self.codes is None:
@@ -109,6 +142,12 @@ class BenchmarkTable:
         if self.space is None:
             return self.labels[index] if self.labels else f"row {index}"
         return self.space.format(self.arch(index))
+
+    def key(self, index: int) -> Hashable:
+        """Equal for isomorphic architectures; the row itself where only tensors are known."""
+        if self.keys:
+            return self.keys[index]
+        return int(index) if self.space is None else self.space.canonical_key(self.arch(index))
 
     def index_of(self, arch: Any) -> int | None:
         """The row of an architecture, exactly as written, or else of the first isomorphic one; None if it has none."""
@@ -123,9 +162,8 @@ class BenchmarkTable:
         return {code.tobytes(): row for row, code in enumerate(self.codes)}
 
     @cached_property
-    def _rows_by_key(self) -> dict[str, int]:
-        assert self.space is not None
-        keys: dict[str, int] = {}
-        for row, key in enumerate(self.keys or (self.space.canonical_key(self.arch(r)) for r in range(len(self)))):
-            keys.setdefault(key, row)
+    def _rows_by_key(self) -> dict[Hashable, int]:
+        keys: dict[Hashable, int] = {}
+        for row in range(len(self)):
+            keys.setdefault(self.key(row), row)
         return keys

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +53,11 @@ class Cell(nn.Module):
             if live == self.edges:
                 break
             self.edges = live
-        makers = {CONV1: lambda: conv(width, 1), CONV3: lambda: conv(width, 3), SKIP: nn.Identity}
+        makers: dict[int, Callable[[], nn.Module]] = {
+            CONV1: lambda: conv(width, 1),
+            CONV3: lambda: conv(width, 3),
+            SKIP: nn.Identity,
+        }
         makers[POOL] = lambda: nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
         self.ops = nn.ModuleList(makers[ops[e]]() for e in self.edges)
 

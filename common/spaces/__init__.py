@@ -7,10 +7,12 @@ from typing import Any
 
 from common.errors import InputError
 from common.spaces.base import Costs, SearchSpace, SpaceExhausted
+from common.spaces.macro import Macro
 from common.spaces.nasbench101 import NasBench101
 from common.spaces.nasbench201 import NasBench201
 
 SPACES: dict[str, Callable[..., SearchSpace]] = {
+    Macro.name: Macro,
     NasBench101.name: NasBench101,
     NasBench201.name: NasBench201,
 }

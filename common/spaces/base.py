@@ -87,6 +87,10 @@ class SearchSpace(ABC, Generic[Arch]):
     def from_code(self, code: np.ndarray) -> Arch:
         """The architecture of one code row."""
 
+    def live_codes(self, codes: np.ndarray) -> np.ndarray:
+        """(N, code_length) codes without what cannot influence the output (dead edges become "no operation")."""
+        return codes
+
     @abstractmethod
     def one_hot(self, codes: np.ndarray) -> np.ndarray:
         """(N, D) float32: the flat one-hot code that samplers and classical predictors take."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
@@ -48,7 +48,7 @@ class Cell101:
     def __post_init__(self) -> None:
         n = len(self.matrix)
         if not 2 <= n <= MAX_VERTICES or any(len(row) != n for row in self.matrix):
-            raise ValueError(f"need a square matrix of 2 to {MAX_VERTICES} rows, got rows of {[*map(len, self.matrix)]}")
+            raise ValueError(f"need a square matrix of 2 to {MAX_VERTICES} rows, got {[*map(len, self.matrix)]}")
         if any(self.matrix[i][j] not in ((0, 1) if j > i else (0,)) for i in range(n) for j in range(n)):
             raise ValueError(f"need 0/1 above the diagonal and 0 elsewhere, got {self.matrix}")
         if len(self.ops) != n - 2 or any(not 0 <= op < len(OPS) for op in self.ops):
@@ -99,7 +99,7 @@ class NasBench101(SearchSpace[Cell101]):
     code_length: ClassVar[int] = NUM_EDGES + INNER
     size: ClassVar[int | None] = 423_624
     num_vertices: ClassVar[int] = MAX_VERTICES
-    num_cells: int = STACKS * MODULES_PER_STACK
+    num_cells: int = field(default=STACKS * MODULES_PER_STACK, init=False)
 
     # text ------------------------------------------------------------------------------------------------------
 
@@ -122,7 +122,12 @@ class NasBench101(SearchSpace[Cell101]):
         matrix = tuple(tuple(int(digit) for digit in adjacency[i * n : (i + 1) * n]) for i in range(n))
         if any(matrix[i][j] for i in range(n) for j in range(i + 1)):
             raise InputError(f"not a {self.title} cell: adjacency {adjacency!r} is not upper triangular")
-        return Cell101(matrix, tuple(OPS.index(name) for name in names[1:-1]))
+        arch = Cell101(matrix, tuple(OPS.index(name) for name in names[1:-1]))
+        if not self.is_valid(arch):
+            raise InputError(
+                f"not a {self.title} cell: {adjacency!r} has no path from input to output, or more than {MAX_EDGES} edges"
+            )
+        return arch
 
     def format(self, arch: Cell101) -> str:
         adjacency = "".join(str(bit) for row in arch.matrix for bit in row)
@@ -136,10 +141,15 @@ class NasBench101(SearchSpace[Cell101]):
         return pruned is not None and pruned.num_edges <= MAX_EDGES
 
     def sample(self, rng: np.random.Generator) -> Cell101:
-        """Even edges and operations over 7 vertices, drawn until valid, as in the benchmark's random search."""
-        for _ in range(10_000):  # about one draw in five is valid
+        """Nine of the 21 edges over 7 vertices and any operations, drawn until input and output are connected.
+
+        (The benchmark's own random search flips a coin for every edge: 3 in 1,000 of its valid cells keep all 7
+        vertices, against 14 in 1,000 here and 85 % of the space.)
+        """
+        for _ in range(10_000):  # nine draws in ten are valid
             matrix = np.zeros((MAX_VERTICES, MAX_VERTICES), dtype=int)
-            matrix[UPPER] = rng.integers(2, size=NUM_EDGES)
+            edges = rng.choice(NUM_EDGES, size=MAX_EDGES, replace=False)
+            matrix[UPPER[0][edges], UPPER[1][edges]] = 1
             arch = Cell101(_rows(matrix), tuple(rng.integers(len(OPS), size=INNER).tolist()))
             if self.is_valid(arch):
                 return arch
@@ -247,7 +257,9 @@ class NasBench101(SearchSpace[Cell101]):
         stem = 3 * self.stem_channels * 9
         # stem, down-sampling (4 per output element), global pooling (1 per input element), dense layer with its bias
         flops = 2 * stem * self.image_size**2 + width * area + (2 * width + 1) * self.num_classes
-        flops += sum(4 * width_in * area for width_in, width_out, area in self._cell_shapes[1:] if width_in != width_out)
+        flops += sum(
+            4 * width_in * area for width_in, width_out, area in self._cell_shapes[1:] if width_in != width_out
+        )
         params = stem + 2 * self.stem_channels + (width + 1) * self.num_classes
         return cell.flops.sum((1, 2)) + flops, cell.params.sum((1, 2)) + params
 

@@ -110,22 +110,31 @@ class NasBench201(SearchSpace[Cell201]):
     # identity --------------------------------------------------------------------------------------------------
 
     def canonical_key(self, arch: Cell201) -> str:
-        """The output as a sum of terms in the input `x`, with the terms sorted.
+        """The output as a sum of terms in the input `x`, with the terms sorted, and the number of convolutions in it.
 
         A node is the multiset of its summands: a skip edge hands on the summands of the node it comes from, so
         skip-merged nodes coincide with the cell written without them; `none` edges and everything behind an
-        unreachable node vanish; the order of equal parts does not matter. Two equal convolutions of one node stay two
-        terms, since each has its own weights.
+        unreachable node vanish; the order of equal parts does not matter. Two convolutions of one node read the same
+        as one convolution that is taken twice (on two ways, through skips), but have weights of their own: the numbers
+        of 1x1 and 3x3 convolutions, each counted once, tell the two apart (in all 15,625 cells, which a test checks).
         """
-        nodes: list[tuple[str, ...]] = [("x",)]
+        nodes: list[list[tuple[str, frozenset[int]]]] = [[("x", frozenset())]]  # summands, the edges they use
         for target in range(1, self.num_vertices):
-            summands: list[str] = []
-            for (source, node), op in zip(EDGES, arch.ops, strict=True):
+            summands: list[tuple[str, frozenset[int]]] = []
+            for edge, ((source, node), op) in enumerate(zip(EDGES, arch.ops, strict=True)):
                 if node != target or op == NONE or not nodes[source]:
                     continue
-                summands += nodes[source] if op == SKIP else [f"{op}({'+'.join(nodes[source])})"]
-            nodes.append(tuple(sorted(summands)))
-        return "+".join(nodes[-1]) or "0"
+                if op == SKIP:
+                    summands += nodes[source]
+                    continue
+                inner = "+".join(text for text, _ in nodes[source])
+                edges = frozenset({edge}).union(*(used for _, used in nodes[source]))
+                summands.append((f"{op}({inner})", edges))
+            nodes.append(sorted(summands, key=lambda summand: summand[0]))
+        if not nodes[-1]:
+            return "0"
+        ops = [arch.ops[edge] for edge in frozenset().union(*(used for _, used in nodes[-1]))]
+        return f"{'+'.join(text for text, _ in nodes[-1])} #{ops.count(CONV1)},{ops.count(CONV3)}"
 
     def reaches_output(self, arch: Cell201) -> bool:
         return self.canonical_key(arch) != "0"
@@ -141,6 +150,22 @@ class NasBench201(SearchSpace[Cell201]):
     def all_codes(self) -> np.ndarray:
         """(15625, 6) uint8: every cell, last edge changing fastest."""
         return np.indices((len(OPS),) * len(EDGES), dtype=np.uint8).reshape(len(EDGES), -1).T.copy()
+
+    def live_codes(self, codes: np.ndarray) -> np.ndarray:
+        """Edges from a node without input, or into a node without a way to the output, become `none`.
+
+        (In the official network a convolution behind a dead node still adds its batch norm's learnt offset.)
+        """
+        there = {edge: codes[:, column] != NONE for column, edge in enumerate(EDGES)}
+        last = self.num_vertices - 1
+        fed: list[np.ndarray] = [np.ones(len(codes), dtype=bool)]
+        for node in range(1, self.num_vertices):
+            fed.append(np.any([there[i, j] & fed[i] for i, j in EDGES if j == node], axis=0))
+        used: dict[int, np.ndarray] = {last: np.ones(len(codes), dtype=bool)}
+        for node in reversed(range(last)):
+            used[node] = np.any([there[i, j] & used[j] for i, j in EDGES if i == node], axis=0)
+        live = np.stack([there[i, j] & fed[i] & used[j] for i, j in EDGES], axis=1)
+        return np.where(live, codes, NONE).astype(codes.dtype)
 
     def one_hot(self, codes: np.ndarray) -> np.ndarray:
         """(N, 30) float32, edge by edge in the order of EDGES and OPS."""
@@ -198,4 +223,3 @@ class NasBench201(SearchSpace[Cell201]):
         return Network201(
             arch.ops, channels=self.channels, cells_per_stage=self.cells_per_stage, num_classes=self.num_classes
         )
-

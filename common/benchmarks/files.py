@@ -1,0 +1,118 @@
+"""What the readers share: accuracy columns that check themselves, and small caches of slow files."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from common.benchmarks.table import Column
+from common.datasets.specs import IMAGE_SPECS
+from common.errors import InputError
+from common.runs.files import write_atomic
+from common.spaces.nasbench101_enumeration import cache_folder
+
+log = logging.getLogger(__name__)
+
+SPLITS = ("train", "valid", "test")
+CACHE_VERSION = 1  # to be raised whenever what a reader computes from a file changes
+_ACCURACY_NAME = re.compile(rf"({'|'.join(IMAGE_SPECS)})_({'|'.join(SPLITS)})_([1-9]\d*)")
+
+
+def read_head(path: Path, size: int) -> bytes:
+    """The first `size` bytes of a file, nothing of a folder."""
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(size)
+
+
+def sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+# accuracies --------------------------------------------------------------------------------------------------------
+
+
+def parse_accuracy_name(name: str) -> tuple[str, str, int] | None:
+    """(dataset, split, epochs) of `cifar10_test_200`; None for a name that is not of this form."""
+    match = _ACCURACY_NAME.fullmatch(name)
+    return (match[1], match[2], int(match[3])) if match else None
+
+
+def accuracy_column(
+    path: Path,
+    dataset: str,
+    split: str,
+    epochs: int,
+    values: np.ndarray,
+    *,
+    note: str = "",
+    row_name: Callable[[int], str] = "row {}".format,
+) -> Column:
+    """The column `{dataset}_{split}_{epochs}`, or `{dataset}_{split}` where the length of training is not known (0).
+
+    Args: values: (N,) percent, NaN where not measured. row_name: what a message calls a row.
+    Raises: InputError when there is no value, one is outside 0..100, or all are in [0, 1], where percent is meant.
+    """
+    name = f"{dataset}_{split}" + (f"_{epochs}" if epochs else "")
+    outside = np.flatnonzero((values < 0) | (values > 100))
+    if outside.size:
+        row = int(outside[0])
+        raise InputError(f"{path}: {row_name(row)}: {name} is {values[row]:g}, not a percentage in 0..100")
+    measured = values[~np.isnan(values)]
+    if not measured.size:
+        raise InputError(f"{path}: {name} has no value in any row; leave the column out")
+    if measured.max() <= 1:
+        raise InputError(f"{path}: all of {name} is within [0, 1]; accuracies must be given in percent")
+    return Column(name, np.ascontiguousarray(values, dtype=np.float64), "%", dataset, split, epochs, note)
+
+
+# caches ------------------------------------------------------------------------------------------------------------
+
+
+def cached_arrays(
+    path: Path, fingerprint: str, build: Callable[[], Mapping[str, np.ndarray]]
+) -> Mapping[str, np.ndarray]:
+    """The arrays that `build` makes from a slow file, kept in an npz that loads without it from then on.
+
+    The cache lies beside the file, or where that cannot be written in $XDG_CACHE_HOME or ~/.cache. It counts only as
+    long as `fingerprint` is the one it was written with, holds no pickles, and may be deleted at any time.
+    """
+    fingerprint = f"{CACHE_VERSION} {fingerprint}"
+    places = _cache_places(path)
+    for place in places:
+        if (found := _load_cache(place, fingerprint)) is not None:
+            return found
+    arrays = build()
+    for place in places:
+        try:
+            write_atomic(place, lambda file: np.savez(file, fingerprint=np.array(fingerprint), **arrays))  # type: ignore[arg-type]
+            return arrays
+        except OSError as error:
+            log.info("cannot write the cache %s: %s", place, error)
+    log.warning("no place to write a cache of %s; it will be read in full every time", path)
+    return arrays
+
+
+def _cache_places(path: Path) -> tuple[Path, Path]:
+    path = path.resolve()
+    key = hashlib.sha256(str(path).encode()).hexdigest()[:16]
+    return path.with_name(f".{path.name}.cache.npz"), cache_folder() / f"{path.name}-{key}.npz"
+
+
+def _load_cache(place: Path, fingerprint: str) -> dict[str, np.ndarray] | None:
+    try:
+        with np.load(place, allow_pickle=False) as stored:
+            return dict(stored) if str(stored["fingerprint"]) == fingerprint else None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # none there, or not one of ours: made anew
+        return None

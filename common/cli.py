@@ -1,0 +1,51 @@
+"""What the command lines share: errors as one line, exit code 2, never a traceback for bad input."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from common.errors import InputError
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults, except where there is none to show."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None else super()._get_help_string(action)
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, and whose help shows every default."""
+
+    def __init__(self, prog: str, description: str) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            formatter_class=_Formatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def run_command(prog: str, main: Callable[[], None]) -> NoReturn:
+    """Runs `main` and exits: 0; 2 with one line for bad input; 130 when interrupted."""
+    try:
+        main()
+        sys.stdout.flush()
+        code = 0
+    except InputError as error:
+        print(f"{prog}: error: {error}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print(f"\n{prog}: interrupted; the same command goes on from the last finished evaluation", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:  # the reader of our output went away: nothing left to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)

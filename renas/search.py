@@ -1,0 +1,103 @@
+"""Searching with a trained predictor in place of training: take the top of a list, or evolve without a list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from common.spaces import SearchSpace
+
+Arch = TypeVar("Arch")
+
+
+def top_rows(scores: np.ndarray, count: int) -> np.ndarray:
+    """Rows of the `count` highest of (N,) scores, best first; ties go to the lower row."""
+    count = min(count, len(scores))
+    # One partition to find the threshold, then a sort of the few rows that reach it: N is up to 423,624.
+    threshold = np.partition(scores, len(scores) - count)[len(scores) - count] if count else 0
+    reaching = np.flatnonzero(scores >= threshold)
+    return reaching[np.argsort(-scores[reaching], kind="stable")][:count]
+
+
+def distinct_rows(
+    rows: Iterable[int], count: int, usable: np.ndarray, key_of: Callable[[int], Hashable], known: Iterable[int] = ()
+) -> list[int]:
+    """The first `count` of `rows` that are `usable` ((N,) bool), each isomorphism class once, none of a `known` row."""
+    seen = {key_of(row) for row in known}
+    found: list[int] = []
+    for row in rows:
+        if len(found) == count:
+            break
+        if usable[row] and (key := key_of(row)) not in seen:
+            seen.add(key)
+            found.append(int(row))
+    return found
+
+
+@dataclass(frozen=True)
+class EvolutionSettings:
+    """Population size, tournament size, and the number of architectures the predictor may score."""
+
+    population: int = 100
+    tournament: int = 10
+    budget: int = 10_000
+
+
+@dataclass(frozen=True)
+class Evolved:
+    """Everything an evolutionary search scored, best first, one architecture of each isomorphism class."""
+
+    archs: list[Any]
+    scores: np.ndarray
+    best_after: list[float]  # best score after each round
+    gave_up: bool  # stopped before the budget was spent, because nothing unseen turned up
+
+
+def evolve(
+    space: SearchSpace[Arch],
+    score: Callable[[Sequence[Arch]], np.ndarray],
+    settings: EvolutionSettings,
+    rng: np.random.Generator,
+    on_scored: Callable[[int], object] = lambda count: None,
+    max_vain_rounds: int = 20,
+) -> Evolved:
+    """Evolution on predicted scores; needs no list of the space.
+
+    Each round, as many parents as the population holds win tournaments, each gives one mutant, the unseen mutants are
+    scored in one batch, and the best of parents and mutants survive. Survival of the best (not of the youngest, as in
+    regularised evolution) fits scores without noise. Isomorphic architectures are scored once.
+
+    Args: score: from n architectures to (n,) scores, higher is better.
+    """
+    archs: list[Arch] = space.sample_distinct(min(settings.population, settings.budget), rng)
+    seen = {space.canonical_key(arch) for arch in archs}
+    scores = np.asarray(score(archs))
+    on_scored(len(archs))
+    best_after = [float(scores.max())]
+    alive = top_rows(scores, settings.population)
+    vain = 0
+    while len(archs) < settings.budget and vain < max_vain_rounds:
+        rivals = rng.integers(len(alive), size=(settings.population, settings.tournament))
+        parents = alive[rivals.min(1)]  # `alive` is sorted, so the lowest place wins
+        mutants: list[Arch] = []
+        for parent in parents[: settings.budget - len(archs)]:
+            mutant = space.mutate(archs[parent], rng)
+            key = space.canonical_key(mutant)
+            if key not in seen:
+                seen.add(key)
+                mutants.append(mutant)
+        vain = 0 if mutants else vain + 1
+        if not mutants:
+            continue
+        new = np.arange(len(archs), len(archs) + len(mutants))
+        archs += mutants
+        scores = np.concatenate([scores, score(mutants)])
+        on_scored(len(mutants))
+        pool = np.concatenate([alive, new])
+        alive = pool[top_rows(scores[pool], settings.population)]
+        best_after.append(float(scores[alive[0]]))
+    order = top_rows(scores, len(scores))
+    return Evolved([archs[i] for i in order], scores[order], best_after, gave_up=len(archs) < settings.budget)
