@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
@@ -125,7 +125,7 @@ class NasBench101(SearchSpace[Cell101]):
         arch = Cell101(matrix, tuple(OPS.index(name) for name in names[1:-1]))
         if not self.is_valid(arch):
             raise InputError(
-                f"not a {self.title} cell: {adjacency!r} has no path from input to output, or more than {MAX_EDGES} edges"
+                f"not a {self.title} cell: {adjacency!r} has no path from input to output or over {MAX_EDGES} edges"
             )
         return arch
 
@@ -174,22 +174,12 @@ class NasBench101(SearchSpace[Cell101]):
         raise SpaceExhausted(f"no valid mutant of {self.format(arch)} in 10,000 draws")
 
     def neighbours(self, arch: Cell101) -> list[Cell101]:
-        """One edge flipped or one operation changed, on the vertices that `arch` has."""
+        """One edge flipped or one operation changed, in `arch` as it is written and in its pruned form."""
         found = {self.canonical_key(arch): arch}
-        n = arch.num_vertices
-        matrix = np.array(arch.matrix)
-        edits: list[Cell101] = []
-        for i, j in zip(*np.triu_indices(n, 1), strict=True):
-            flipped = matrix.copy()
-            flipped[i, j] ^= 1
-            edits.append(Cell101(_rows(flipped), arch.ops))
-        for v, old in enumerate(arch.ops):
-            edits += [
-                Cell101(arch.matrix, (*arch.ops[:v], op, *arch.ops[v + 1 :])) for op in range(len(OPS)) if op != old
-            ]
-        for cell in edits:
-            if self.is_valid(cell):
-                found.setdefault(self.canonical_key(cell), cell)
+        for cell in filter(None, (arch, arch.pruned())):
+            for edit in _edits(cell):
+                if self.is_valid(edit):
+                    found.setdefault(self.canonical_key(edit), edit)
         return list(found.values())[1:]
 
     # identity --------------------------------------------------------------------------------------------------
@@ -355,6 +345,19 @@ def _cell_costs(
     # The output concatenates the inner vertices and adds the input's projection, if there is one, to the whole.
     sums[:, -1] = edges[:, 0, -1] * (edges[:, 1:-1, -1].sum(1) > 0)
     return flops + sums * channels * area, params
+
+
+def _edits(cell: Cell101) -> Iterator[Cell101]:
+    """All cells, valid or not, with one edge flipped or one operation changed."""
+    matrix = np.array(cell.matrix)
+    for i, j in zip(*np.triu_indices(cell.num_vertices, 1), strict=True):
+        flipped = matrix.copy()
+        flipped[i, j] ^= 1
+        yield Cell101(_rows(flipped), cell.ops)
+    for v, old in enumerate(cell.ops):
+        for op in range(len(OPS)):
+            if op != old:
+                yield Cell101(cell.matrix, (*cell.ops[:v], op, *cell.ops[v + 1 :]))
 
 
 def _pad(arch: Cell101) -> tuple[np.ndarray, np.ndarray]:

@@ -110,7 +110,7 @@ def test_neighbours_are_distinct_others_that_neighbour_back(space: SearchSpace) 
         key = space.canonical_key(arch)
         near = space.neighbours(arch)
         keys = [*map(space.canonical_key, near)]
-        assert len(near) >= 4
+        assert near  # a cell of input and output alone has but the edits of its dead vertices
         assert len({key, *keys}) == 1 + len(near)
         for other in near[:8]:
             assert key in {*map(space.canonical_key, space.neighbours(other))}
