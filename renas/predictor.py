@@ -1,18 +1,11 @@
-"""The predictor of ReNAS: a LeNet over feature tensors, and scoring any number of architectures with it."""
+"""The predictor of ReNAS: a LeNet over standardised feature tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor, nn
-
-from common.benchmarks.table import FeatureSource
-
-SCORE_CHUNK = 2048  # architectures encoded at once
-SCORE_BATCH = 256  # architectures per forward pass: their activations stay in the CPU's caches
 
 
 class LeNet(nn.Module):
@@ -60,29 +53,3 @@ class Standardizer:
     def __call__(self, tensors: np.ndarray) -> np.ndarray:
         """(n, C, V, V) float32, computed in float64."""
         return ((tensors - self.mean) / self.scale).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class FittedPredictor:
-    """A trained predictor with its standardisation: raw feature tensors in, scores out (higher is better)."""
-
-    network: LeNet
-    standardizer: Standardizer
-    device: torch.device
-
-    @torch.inference_mode()
-    def predict(self, tensors: np.ndarray) -> np.ndarray:
-        """Scores (n,) float32 of raw feature tensors (n, C, V, V)."""
-        self.network.eval()
-        inputs = torch.from_numpy(self.standardizer(tensors))
-        parts = [self.network(part.to(self.device)) for part in inputs.split(SCORE_BATCH)]
-        return torch.cat(parts).cpu().numpy() if parts else np.zeros(0, dtype=np.float32)
-
-    def score(self, source: FeatureSource, on_scored: Callable[[int], object] = lambda count: None) -> np.ndarray:
-        """Scores (N,) float32 of everything in `source`, encoded chunk by chunk; `on_scored` gets each chunk's size."""
-        scores = np.empty(len(source), dtype=np.float32)
-        for start in range(0, len(source), SCORE_CHUNK):
-            chunk = np.arange(start, min(start + SCORE_CHUNK, len(source)))
-            scores[chunk] = self.predict(source.rows(chunk))
-            on_scored(len(chunk))
-        return scores

@@ -13,7 +13,8 @@ import torch
 from common.metrics import kendall_tau
 from common.seeds import torch_seeded
 from renas.losses import continuity_term, make_loss
-from renas.predictor import FittedPredictor, LeNet, Standardizer
+from renas.predictor import LeNet, Standardizer
+from renas.scoring import FittedPredictor
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,8 @@ def main() -> None:
     from common.spaces.nasbench101_enumeration import load_or_enumerate
 
     rng = np.random.default_rng(args.seed)
-    cells = load_or_enumerate()
+    with tqdm(total=NasBench101.size, desc="hashing cells", leave=False, disable=None) as bar:
+        cells = load_or_enumerate(bar.update)
     rows = rng.permutation(len(cells.codes))[: args.cells]
     codes = cells.codes[rows]
     keys = [digest.tobytes().hex() for digest in cells.hashes[rows]]

@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import re
-import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -25,7 +24,7 @@ from common.benchmarks.tfrecord import Batch, first_record, read_batches
 from common.errors import InputError
 from common.runs.files import write_atomic
 from common.spaces.nasbench101 import INNER, INPUT, MAX_VERTICES, NUM_EDGES, OPS, OUTPUT, NasBench101
-from common.spaces.nasbench101_enumeration import cache_folder, edge_columns
+from common.spaces.nasbench101_enumeration import UNREADABLE, cache_folder, edge_columns
 
 KIND = "nasbench101_tfrecord"
 DATASET = "cifar10"
@@ -134,9 +133,13 @@ def _table(path: Path, size: int, runs: Runs) -> BenchmarkTable:
 
 def _mean(repeats: np.ndarray) -> np.ndarray:
     """(N,): mean over the repeats (R, N) that are there, NaN where none is."""
-    there = ~np.isnan(repeats)
-    with np.errstate(invalid="ignore"):
-        return np.where(there, repeats, 0.0).sum(0) / there.sum(0)
+    mean = repeats.mean(0)
+    partial = np.isnan(mean)
+    if partial.any():
+        some = repeats[:, partial]
+        count = (~np.isnan(some)).sum(0)
+        mean[partial] = np.where(count > 0, np.nansum(some, axis=0) / np.maximum(count, 1), np.nan)
+    return mean
 
 
 # the file --------------------------------------------------------------------------------------------------------
@@ -476,7 +479,7 @@ def _load(path: Path, stat: os.stat_result) -> Runs | None:
                 if stored["stamp"].item() == _stamp(stat):
                     arrays = {name: stored[name] for name in Runs._fields}
                     return Runs(**{**arrays, "sha256": arrays["sha256"].item()})
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except UNREADABLE:
             continue
     return None
 

@@ -480,13 +480,19 @@ def test_a_changed_file_is_read_again(written, times_read):
     assert len(times_read) == 2
 
 
-@pytest.mark.parametrize(
-    "damage", [lambda data: b"", lambda data: data[: len(data) // 2], lambda data: flip(data, 3000)]
-)
+CACHE_DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda data: b"",
+    "cut": lambda data: data[: len(data) // 2],
+    "a bit of an array": lambda data: flip(data, 3000),
+    "an unknown compression": lambda data: flip(data, data.rindex(b"PK\x01\x02") + 10),
+}
+
+
+@pytest.mark.parametrize("damage", CACHE_DAMAGES)
 def test_a_damaged_cache_is_made_anew(written, times_read, damage):
     whole = read(written.path)
     cache = Path(f"{written.path}.cache.npz")
-    cache.write_bytes(damage(cache.read_bytes()))
+    cache.write_bytes(CACHE_DAMAGES[damage](cache.read_bytes()))
     np.testing.assert_array_equal(read(written.path).codes, whole.codes)
     read(written.path)
     assert len(times_read) == 2

@@ -1,0 +1,110 @@
+"""What all command lines share: one line and exit code 2 for bad input, and help that shows defaults."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from common.cli import OneLineParser, run_command
+from common.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def parser() -> OneLineParser:
+    made = OneLineParser("prog", "Does a thing.")
+    made.add_argument("--count", type=int, default=10, help="how many")
+    made.add_argument("--counter", type=int, help="no default to show")
+    made.add_argument("--kind", choices=("a", "b"), default="a", help="which")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (["--nonsense"], "--nonsense"),
+        (["--nonsense=3"], "--nonsense=3"),
+        (["stray"], "stray"),
+        (["--count", "many"], "many"),
+        (["--count"], "--count"),
+        (["--kind", "c"], "'c'"),
+        (["--coun", "3"], "--coun"),
+    ],
+)
+def test_a_bad_flag_is_one_line_and_exit_code_2(argv: list[str], named: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as exit_:
+        parser().parse_args(argv)
+    out, err = capsys.readouterr()
+    assert exit_.value.code == 2
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("prog: error: ")
+    assert named in err
+    assert "prog --help" in err
+
+
+def test_help_shows_the_defaults_that_there_are(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as exit_:
+        parser().parse_args(["--help"])
+    text = capsys.readouterr().out
+    assert exit_.value.code == 0
+    assert "Does a thing." in text
+    assert "how many (default: 10)" in text
+    assert "no default to show\n" in text
+    assert "None" not in text
+
+
+def test_success_is_exit_code_0(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as exit_:
+        run_command("prog", lambda: print("done"))
+    assert exit_.value.code == 0
+    assert capsys.readouterr() == ("done\n", "")
+
+
+def test_bad_input_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]):
+    def main() -> None:
+        raise InputError("table.csv: line 3: no number")
+
+    with pytest.raises(SystemExit) as exit_:
+        run_command("prog", main)
+    assert exit_.value.code == 2
+    assert capsys.readouterr() == ("", "prog: error: table.csv: line 3: no number\n")
+
+
+def test_an_interrupt_is_exit_code_130_and_says_how_to_go_on(capsys: pytest.CaptureFixture[str]):
+    def main() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as exit_:
+        run_command("prog", main)
+    out, err = capsys.readouterr()
+    assert exit_.value.code == 130
+    assert "prog: interrupted; the same command goes on" in err
+    assert out == ""
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), KeyError("a bug")])
+def test_a_mistake_of_ours_keeps_its_traceback(error: Exception):
+    def main() -> None:
+        raise error
+
+    with pytest.raises(type(error), match="a bug"):
+        run_command("prog", main)
+
+
+def test_exits_of_the_parser_pass_through():
+    with pytest.raises(SystemExit) as exit_:
+        run_command("prog", lambda: argparse.ArgumentParser().exit(7))
+    assert exit_.value.code == 7
+
+
+def test_a_reader_that_goes_away_is_no_traceback():
+    code = "from common.cli import run_command; run_command('prog', lambda: [print('x' * 9999) for _ in range(999)])"
+    script = '"$0" -c "$1" | head -c 1; code=${PIPESTATUS[0]}; echo; exit "$code"'
+    done = subprocess.run(
+        ["bash", "-c", script, sys.executable, code], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "x\n", "")
