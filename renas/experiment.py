@@ -170,6 +170,7 @@ def run_seed(
         "kendall_tau_labelled": kendall_tau(scores[tested_labelled], report[tested_labelled]),
         "n_test_labelled": int(tested_labelled.sum()),
         "found": _looked_up(experiment, found),
+        "proposed_acc": float(np.mean(report[candidates])) if candidates else math.nan,  # of the candidates alone
         "candidates": [{**_looked_up(experiment, row), "score": float(scores[row])} for row in candidates],
         "best_trained": None if best_trained is None else _looked_up(experiment, best_trained),
         "trained": trained.tolist(),

@@ -11,7 +11,7 @@ from common.metrics import mean_std
 from common.runs import write_atomic
 from renas.experiment import Experiment
 
-AVERAGED = ("kendall_tau", "kendall_tau_labelled", "spearman", "train_s", "score_s", "search_s")
+AVERAGED = ("kendall_tau", "kendall_tau_labelled", "spearman", "proposed_acc", "train_s", "score_s", "search_s")
 AVERAGED_FOUND = ("valid_acc", "test_acc", "rank", "rank_percent", "regret")
 HEXBIN_FROM = 5000  # points from which a scatter plot becomes a blot
 
