@@ -63,6 +63,12 @@ class FoldedLeNet:
             self.dense += [(layer.weight.detach(), layer.bias.detach()) for layer in dense[1:]]
         self.shape = (channels, side, side)
 
+    @property
+    def flops(self) -> int:
+        """Floating-point operations per architecture, 2 per multiply-accumulate."""
+        weights = [product.weight for _, products in self.layers for product in products]
+        return 2 * sum(weight.numel() for weight in (*weights, *(weight for weight, _ in self.dense)))
+
     def fits(self, tensors: np.ndarray) -> bool:
         """Whether raw tensors (n, C, V, V) are zero on and below the diagonal."""
         side = self.shape[-1]

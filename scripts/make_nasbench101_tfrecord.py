@@ -12,16 +12,12 @@ import argparse
 import binascii
 import json
 import struct
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from tqdm import tqdm
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.benchmarks.tfrecord import write_records
 from common.runs.files import write_atomic

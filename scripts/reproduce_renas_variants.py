@@ -74,8 +74,9 @@ def table(summaries: list[dict[str, Any]], continuity: str) -> str:
         f"# ReNAS-1 ... ReNAS-6 on {first['space']}, {first['dataset']}",
         "",
         f"Data: {first['source']['title']} (SHA-256 {first['source']['sha256'][:16]}...). Protocol "
-        f"{first['protocol']}: trained on {first['label']} of {first['n_train']} cells, reported {first['report']}; tau over the "
-        f"{first['n_test']:,} cells not trained on. Continuity weight {continuity}. Mean ± sample standard deviation.",
+        f"{first['protocol']}: trained on {first['label']} of {first['n_train']} cells, reported {first['report']}; "
+        f"tau over the {first['n_test']:,} cells not trained on. Continuity weight {continuity}. "
+        "Mean ± sample standard deviation.",
         "",
         "'Found' is the best by label among the training cells and the predictor's ten; 'proposed' is the mean "
         "reported accuracy of the ten alone, where chance and the training sample have no part.",

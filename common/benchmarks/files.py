@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -14,8 +13,7 @@ import numpy as np
 from common.benchmarks.table import Column
 from common.datasets.specs import IMAGE_SPECS
 from common.errors import InputError
-from common.runs.files import write_atomic
-from common.spaces.nasbench101_enumeration import cache_folder
+from common.runs.files import UNREADABLE, cache_folder, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -114,5 +112,5 @@ def _load_cache(place: Path, fingerprint: str) -> dict[str, np.ndarray] | None:
     try:
         with np.load(place, allow_pickle=False) as stored:
             return dict(stored) if str(stored["fingerprint"]) == fingerprint else None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # none there, or not one of ours: made anew
+    except UNREADABLE:  # none there, or not one of ours: made anew
         return None

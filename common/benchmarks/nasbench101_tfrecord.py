@@ -1,7 +1,7 @@
 """NAS-Bench-101's own files, `nasbench_only108.tfrecord` and `nasbench_full.tfrecord`, read without TensorFlow.
 
 A file is read once (every checksum verified) into a cache of plain arrays, which holds all repeats and loads in under a
-second. It lies beside the file, or in the cache folder where that place cannot be written to.
+second (`cached_arrays` says where it lies).
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 import binascii
 import hashlib
 import json
-import logging
-import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,14 +17,14 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 from tqdm import tqdm
 
+from common.benchmarks.files import cached_arrays
 from common.benchmarks.table import PERCENT, BenchmarkTable, Column, Source
 from common.benchmarks.tfrecord import Batch, first_record, read_batches
 from common.errors import InputError
-from common.runs.files import write_atomic
 from common.spaces.nasbench101 import INNER, INPUT, MAX_VERTICES, NUM_EDGES, OPS, OUTPUT, NasBench101
-from common.spaces.nasbench101_enumeration import UNREADABLE, cache_folder, edge_columns
+from common.spaces.nasbench101_enumeration import edge_columns
 
-KIND = "nasbench101_tfrecord"
+KIND = "nasbench101"
 DATASET = "cifar10"
 BUDGETS = (4, 12, 36, 108)  # epochs
 REPEATS = 3
@@ -44,7 +42,6 @@ MOMENTS = ("half-way", "final")
 _WORDS = {"time": "training time", "train": "train accuracy", "valid": "validation accuracy", "test": "test accuracy"}
 _ACCURACIES = slice(1, None)  # of QUANTITIES
 _HASH = re.compile("[0-9a-f]{32}")
-_LOGGER = logging.getLogger(__name__)
 
 
 class Runs(NamedTuple):
@@ -73,7 +70,7 @@ def matches(path: str | Path) -> bool:
     return start is not None and re.match(rb'\s*\[\s*"', start) is not None
 
 
-def read(path: str | Path, dataset: str | None = None) -> BenchmarkTable:
+def read(path: str | Path) -> BenchmarkTable:
     """The table of a NAS-Bench-101 file, from its cache when that is as new as the file.
 
     Columns, for every budget of E epochs in the file, longest first: `cifar10_{valid,test,train}_{E}` and the same
@@ -82,21 +79,21 @@ def read(path: str | Path, dataset: str | None = None) -> BenchmarkTable:
     that nobody takes a single run for the benchmark's value). `params`: trainable parameters. A repeat that the file
     does not have is NaN and left out of the means; the official files have three of every cell.
 
-    Raises: InputError naming file, record and byte offset for a damaged, truncated or foreign file, and for another
-    data set than cifar10.
+    Raises: InputError naming file, record and byte offset for a damaged, truncated or foreign file.
     """
     path = Path(path)
-    if dataset not in (None, DATASET):
-        raise InputError(f"{path}: NAS-Bench-101 knows only {DATASET}, not {dataset!r}")
     try:
         stat = path.stat()
-        runs = _load(path, stat)
-        if runs is None:
-            runs = read_runs(path)
-            _store(path, stat, runs)
+        fingerprint = f"{KIND} {CACHE_VERSION}, {stat.st_size} bytes, modified {stat.st_mtime_ns}"
+        arrays = cached_arrays(path, fingerprint, lambda: _as_arrays(read_runs(path)))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    runs = Runs(**{name: arrays[name] for name in Runs._fields[:-1]}, sha256=str(arrays["sha256"]))
     return _table(path, stat.st_size, runs)
+
+
+def _as_arrays(runs: Runs) -> dict[str, np.ndarray]:
+    return {**runs._asdict(), "sha256": np.array(runs.sha256)}
 
 
 def _table(path: Path, size: int, runs: Runs) -> BenchmarkTable:
@@ -456,41 +453,3 @@ def _varint(message: bytes, at: int, end: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
     raise ValueError("an integer of more than 64 bits")
-
-
-# the cache -------------------------------------------------------------------------------------------------------
-
-
-def _cache_paths(path: Path) -> list[Path]:
-    """Where the cache of a file may lie, best first."""
-    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
-    return [path.with_name(f"{path.name}.cache.npz"), cache_folder() / f"{path.name}-{name}.npz"]
-
-
-def _stamp(stat: os.stat_result) -> str:
-    return json.dumps({"version": CACHE_VERSION, "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns})
-
-
-def _load(path: Path, stat: os.stat_result) -> Runs | None:
-    """The cached content of the file as it is now, None where there is none that can be used."""
-    for cache in _cache_paths(path):
-        try:
-            with np.load(cache, allow_pickle=False) as stored:
-                if stored["stamp"].item() == _stamp(stat):
-                    arrays = {name: stored[name] for name in Runs._fields}
-                    return Runs(**{**arrays, "sha256": arrays["sha256"].item()})
-        except UNREADABLE:
-            continue
-    return None
-
-
-def _store(path: Path, stat: os.stat_result, runs: Runs) -> None:
-    """Writes the cache to the first place that takes it; a machine without one reads the file again next time."""
-    for cache in _cache_paths(path):
-        try:
-            write_atomic(cache, lambda file: np.savez(file, stamp=_stamp(stat), **runs._asdict()))
-        except OSError as error:
-            _LOGGER.info("no cache at %s: %s", cache, error)
-        else:
-            return
-    _LOGGER.warning("%s: there is nowhere to keep what was read; the next start reads the file again", path)

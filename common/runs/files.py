@@ -6,9 +6,18 @@ import json
 import math
 import os
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
+
+# What np.load raises for a missing or damaged npz (RuntimeError and its kin: flags that zipfile does not know).
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile)
+
+
+def cache_folder() -> Path:
+    """`$XDG_CACHE_HOME/relativistic-nas`, by default `~/.cache/relativistic-nas`; it may not exist yet."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "relativistic-nas"
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:

@@ -5,20 +5,15 @@ from __future__ import annotations
 import hashlib
 import itertools
 import logging
-import os
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from common.runs.files import write_atomic
+from common.runs.files import UNREADABLE, cache_folder, write_atomic
 from common.spaces.nasbench101 import INNER, MAX_EDGES, MAX_VERTICES, NUM_EDGES, OPS, UPPER, NasBench101, adjacency
 
 CACHE_VERSION = 1  # of the arrays below: raise it when their order or meaning changes
-# What np.load raises for a missing or damaged file (RuntimeError: flags of features that zipfile does not have).
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile)
 
 _CELLS_PER_CHUNK = 32768  # hashed together: some tens of MB of messages
 _MD5_LANES = 16384  # messages per MD5 pass: the working arrays stay in the second-level cache
@@ -69,11 +64,6 @@ def load_or_enumerate(progress: Callable[[int], object] | None = None) -> Enumer
     except OSError as error:
         _LOGGER.warning("cannot keep the NAS-Bench-101 cells in %s: %s", path, error)
     return made
-
-
-def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/relativistic-nas`, by default `~/.cache/relativistic-nas`; it may not exist yet."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "relativistic-nas"
 
 
 # codes -----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,312 @@
+"""Training the predictor, step by step against a slow loop written from the paper's notes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor, nn
+
+from common.encoding import encode
+from common.seeds import torch_seeded
+from common.spaces import make_space
+from renas.predictor import LeNet
+from renas.training import TrainSettings, fit_predictor
+
+CPU = torch.device("cpu")
+SHORT = TrainSettings(num_epochs=4, batch_size=8)
+PHI: dict[str, Callable[[Tensor], Tensor]] = {
+    "logistic": lambda z: torch.log(1 + torch.exp(-z)),
+    "hinge": lambda z: torch.clamp(1 - z, min=0),
+    "exponential": lambda z: torch.exp(-z),
+}
+
+
+@lru_cache
+def sample(count: int, space_name: str = "nasbench201", seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Feature tensors of random cells, and made accuracies that follow their FLOPs, two of them tied."""
+    space = make_space(space_name)
+    rng = np.random.default_rng(seed)
+    codes = space.to_codes(space.sample_distinct(count, rng))
+    flops = space.total_costs(codes)[0]
+    labels = 60 + 30 * flops / flops.max() + rng.normal(0, 2, count)
+    labels[1] = labels[0]
+    return encode(space, codes), labels
+
+
+def fit(data: tuple[np.ndarray, np.ndarray], settings: TrainSettings, seed: int = 0) -> Any:
+    return fit_predictor(*data, settings, np.random.default_rng(seed), CPU)
+
+
+# the slow loop -----------------------------------------------------------------------------------------------------
+
+
+class Demo(nn.Module):
+    """The demo's network, layer by layer as the notes name them."""
+
+    def __init__(self, channels: int, side: int) -> None:
+        super().__init__()
+        width = max(38, 2 * channels)
+        self.conv1, self.bn1 = nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width)
+        self.conv2, self.bn2 = nn.Conv2d(width, 128, 3, padding=1), nn.BatchNorm2d(128)
+        self.fc1, self.fc2, self.fc3 = nn.Linear(128 * side * side, 120), nn.Linear(120, 84), nn.Linear(84, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.bn1(self.conv1(x)))
+        x = torch.relu(self.bn2(self.conv2(x)))
+        x = torch.relu(self.fc1(x.reshape(len(x), -1)))
+        return self.fc3(torch.relu(self.fc2(x)))[:, 0]
+
+
+def slow_loss(settings: TrainSettings, outputs: Tensor, labels: Tensor, x: Tensor) -> Tensor:
+    n = len(outputs)
+    pairs = [(i, j) for i in range(n) for j in range(n) if i != j]
+    if settings.loss == "mse":
+        total = sum((outputs[i] - labels[i]) ** 2 for i in range(n)) / n
+    else:
+        phi = PHI[settings.loss]
+        total = sum(phi((outputs[i] - outputs[j]) * torch.sign(labels[i] - labels[j])) for i, j in pairs) / len(pairs)
+    if settings.continuity:
+        squares = torch.stack([((x[i] - x[j]) ** 2).sum() for i, j in pairs])
+        near = torch.exp(-squares / squares.median())
+        apart = torch.stack([(outputs[i] - outputs[j]) ** 2 for i, j in pairs])
+        total = total + settings.continuity * (near * apart).sum() / len(pairs)
+    return total
+
+
+@dataclasses.dataclass
+class Slow:
+    losses: list[float]
+    taus: list[float]
+    best_epoch: int
+    scores: np.ndarray  # of `others`, by the kept weights
+
+
+def slow_fit(data: tuple[np.ndarray, np.ndarray], settings: TrainSettings, seed: int, others: np.ndarray) -> Slow:
+    """scikit-learn's scaler, min-max labels, Adam, the loss over a double loop, the epoch with the best tau.
+
+    What `rng` decides, in this order: the initial weights (one LeNet under `torch_seeded`), then one permutation of the
+    architectures for every epoch.
+    """
+    tensors, labels = data
+    n = len(labels)
+    scaler = StandardScaler().fit(tensors.reshape(n, -1).astype(np.float64))
+
+    def standardised(raw: np.ndarray) -> Tensor:
+        return torch.from_numpy(scaler.transform(raw.reshape(len(raw), -1).astype(np.float64))).reshape(raw.shape)
+
+    inputs = standardised(tensors)
+    targets = torch.from_numpy((labels - labels.min()) / (labels.max() - labels.min()))
+    rng = np.random.default_rng(seed)
+    with torch_seeded(rng):
+        initial = LeNet(tensors.shape[1], tensors.shape[2])
+    # Double precision: what is left between the two are the rounding errors of the one that is tested.
+    network = Demo(tensors.shape[1], tensors.shape[2]).double()
+    with torch.no_grad():
+        for mine, theirs in zip(network.parameters(), initial.parameters(), strict=True):
+            mine.copy_(theirs)
+    adam = torch.optim.Adam(network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+    slow = Slow([], [], -1, np.zeros(0))
+    for epoch in range(settings.num_epochs):
+        network.train()
+        order = rng.permutation(n).tolist()
+        batches = [order[start : start + settings.batch_size] for start in range(0, n, settings.batch_size)]
+        if len(batches[-1]) == 1 and len(batches) > 1:
+            alone = batches.pop()
+            batches[-1] += alone
+        weighted = 0.0
+        for batch in batches:
+            loss = slow_loss(settings, network(inputs[batch]), targets[batch], inputs[batch])
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            weighted += float(loss.detach()) * len(batch)
+        slow.losses.append(weighted / n)
+        network.eval()
+        with torch.no_grad():
+            slow.taus.append(float(stats.kendalltau(network(inputs).numpy(), labels).statistic))
+            if slow.best_epoch < 0 or slow.taus[epoch] > slow.taus[slow.best_epoch]:
+                slow.best_epoch = epoch
+                slow.scores = network(standardised(others)).numpy()
+    return slow
+
+
+# Without decay, Adam makes steps of full size out of gradients that are zero but for rounding (of a bias before a batch
+# norm, say). A little decay leaves nothing to chance, so that two right implementations stay together.
+DECAYING = dataclasses.replace(SHORT, weight_decay=0.01)
+VARIANTS = {
+    "logistic": DECAYING,
+    "hinge": dataclasses.replace(DECAYING, loss="hinge"),
+    "exponential": dataclasses.replace(DECAYING, loss="exponential"),
+    "mse": dataclasses.replace(DECAYING, loss="mse"),
+    "continuity": dataclasses.replace(DECAYING, continuity=0.5),
+    "mse and continuity": dataclasses.replace(DECAYING, loss="mse", continuity=0.5),
+    "other rates": dataclasses.replace(DECAYING, lr=3e-3, weight_decay=0.1),
+    "one batch": dataclasses.replace(DECAYING, batch_size=1024),
+    "a last batch of one": dataclasses.replace(DECAYING, batch_size=4),
+    "ten epochs": dataclasses.replace(DECAYING, num_epochs=10),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_training_is_the_slow_loop_step_by_step(variant: str):
+    """17 cells, 12 steps of Adam or more; float32 against float64, in 1e-4 of the scores' spread."""
+    settings, data = VARIANTS[variant], sample(17)
+    others = sample(60, seed=1)[0]
+    slow = slow_fit(data, settings, 3, others)
+    predictor, history = fit(data, settings, 3)
+    assert history.loss == pytest.approx(slow.losses, rel=1e-4)
+    assert history.train_tau == pytest.approx(slow.taus, abs=1e-6)
+    assert history.best_epoch == slow.best_epoch
+    np.testing.assert_allclose(predictor.predict(others), slow.scores, atol=1e-4 * slow.scores.std(), rtol=0)
+
+
+@pytest.mark.parametrize("space", ["nasbench101", "nasbench201"])
+def test_training_with_the_demos_settings_is_the_slow_loop(space: str):
+    """No decay, so 1 % of the spread, and up to a shift of all scores, to which the ranking loss is blind."""
+    data, others = sample(17, space), sample(60, space, seed=1)[0]
+    settings = dataclasses.replace(SHORT, batch_size=1024, num_epochs=6)
+    slow = slow_fit(data, settings, 1, others)
+    predictor, history = fit(data, settings, 1)
+    assert history.loss == pytest.approx(slow.losses, rel=1e-3)
+    difference = predictor.predict(others) - slow.scores
+    assert np.abs(difference - difference.mean()).max() < 0.01 * slow.scores.std()
+
+
+def test_the_defaults_are_the_demos():
+    assert TrainSettings() == TrainSettings(
+        lr=1e-3, weight_decay=0.0, num_epochs=200, batch_size=1024, loss="logistic", continuity=0.0
+    )
+
+
+# randomness --------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_the_same_predictor_and_another_one_does_not():
+    data, others = sample(20), sample(60, seed=1)[0]
+    (first, history), (again, its_history), (other, _) = (fit(data, SHORT, seed) for seed in (0, 0, 1))
+    assert np.array_equal(first.predict(others), again.predict(others))
+    assert history == its_history
+    assert not np.allclose(first.predict(others), other.predict(others), atol=0.01)
+
+
+def test_training_neither_uses_nor_moves_the_global_generators():
+    data, others = sample(20), sample(60, seed=1)[0]
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    numpy_before = np.random.get_state()[1].copy()  # type: ignore[index]  # noqa: NPY002
+    first = fit(data, SHORT)[0].predict(others)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert np.array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
+    torch.manual_seed(2)
+    assert np.array_equal(fit(data, SHORT)[0].predict(others), first)
+
+
+def test_the_order_of_the_batches_comes_from_the_generator():
+    """Weights alone do not decide: with one batch of all, training follows the slow loop without any order."""
+    rng = np.random.default_rng(0)
+    fit_predictor(*sample(20), SHORT, rng, CPU)
+    used = np.random.default_rng(0)
+    used.integers(2**63)
+    for _ in range(SHORT.num_epochs):
+        used.permutation(20)
+    assert rng.bit_generator.state == used.bit_generator.state
+
+
+# the epoch that is kept --------------------------------------------------------------------------------------------
+
+RESTLESS = TrainSettings(num_epochs=15, batch_size=4, lr=3e-2)
+
+
+@pytest.mark.parametrize("seed", [1, 3, 5])
+def test_the_weights_of_the_first_epoch_with_the_best_training_tau_are_kept(seed: int):
+    data = sample(20)
+    predictor, history = fit(data, RESTLESS, seed)
+    taus = history.train_tau
+    assert len(history.loss) == len(taus) == 15
+    assert history.best_epoch == int(np.argmax(taus)) < 14  # not simply the last one
+    assert stats.kendalltau(predictor.predict(data[0]), data[1]).statistic == pytest.approx(max(taus), abs=1e-9)
+    until_then = dataclasses.replace(RESTLESS, num_epochs=history.best_epoch + 1)
+    others = sample(60, seed=1)[0]
+    np.testing.assert_allclose(predictor.predict(others), fit(data, until_then, seed)[0].predict(others), rtol=1e-6)
+
+
+def test_every_epoch_reports_its_training_tau():
+    seen: list[float] = []
+    _, history = fit_predictor(*sample(20), SHORT, np.random.default_rng(0), CPU, on_epoch=seen.append)
+    assert seen == history.train_tau
+    assert all(-1 <= tau <= 1 for tau in seen)
+
+
+# small and odd samples ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("count", "size"), [(2, 1024), (3, 2), (9, 4), (9, 8), (5, 2)])
+def test_no_batch_is_left_with_a_single_architecture(count: int, size: int):
+    """A batch of one has no pair: its loss would be 0/0."""
+    tensors, labels = sample(20)
+    settings = dataclasses.replace(SHORT, batch_size=size)
+    predictor, history = fit((tensors[-count:], labels[-count:]), settings)
+    assert np.isfinite(history.loss).all()
+    assert np.isfinite(predictor.predict(tensors)).all()
+
+
+def test_labels_that_are_all_equal_are_no_error():
+    tensors, _ = sample(20)
+    predictor, history = fit((tensors, np.full(20, 90.0)), SHORT)
+    assert all(map(math.isnan, history.train_tau))
+    assert history.loss == pytest.approx([math.log(2)] * 4)
+    assert np.isfinite(predictor.predict(tensors)).all()
+
+
+def test_a_diverged_training_ends():
+    _, history = fit(sample(20), dataclasses.replace(SHORT, lr=1e30))
+    assert len(history.train_tau) == 4
+    assert math.isnan(history.train_tau[-1])
+
+
+# invariances -------------------------------------------------------------------------------------------------------
+
+
+def test_ranking_losses_see_only_the_order_of_the_labels():
+    tensors, labels = sample(20)
+    others = sample(60, seed=1)[0]
+    first = fit((tensors, labels), SHORT)[0].predict(others)
+    assert np.array_equal(fit((tensors, np.exp(labels / 9)), SHORT)[0].predict(others), first)
+    assert not np.allclose(fit((tensors, -labels), SHORT)[0].predict(others), first, atol=0.01)
+
+
+def test_regression_sees_the_labels_between_their_least_and_greatest():
+    tensors, labels = sample(20)
+    others = sample(60, seed=1)[0]
+    settings = dataclasses.replace(SHORT, loss="mse")
+    first = fit((tensors, labels), settings)[0].predict(others)
+    assert np.array_equal(fit((tensors, 4 * labels), settings)[0].predict(others), first)
+    np.testing.assert_allclose(fit((tensors, labels / 3 - 7), settings)[0].predict(others), first, atol=1e-3)
+    assert not np.allclose(fit((tensors, np.exp(labels / 9)), settings)[0].predict(others), first, atol=0.01)
+
+
+def test_the_unit_of_the_features_does_not_matter():
+    tensors, labels = sample(20)
+    others = sample(60, seed=1)[0]
+    first = fit((tensors, labels), SHORT)[0].predict(others)
+    units = 2.0 ** np.random.default_rng(0).integers(-3, 4, size=tensors.shape[1:]).astype(np.float32)
+    assert np.array_equal(fit((tensors * units, labels), SHORT)[0].predict(others * units), first)
+    wide = fit((tensors.astype(np.float64), labels), SHORT)[0]
+    assert np.array_equal(wide.predict(others.astype(np.float64)), first)
+
+
+def test_the_predictor_learns_the_order_of_its_training_sample():
+    data, (others, truth) = sample(100), sample(300, seed=1)
+    predictor, history = fit(data, TrainSettings(num_epochs=40))
+    assert history.loss[-1] < 0.7 * history.loss[0]
+    assert max(history.train_tau) > 0.8
+    assert stats.kendalltau(predictor.predict(others), truth).statistic > 0.35
