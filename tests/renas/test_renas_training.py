@@ -141,7 +141,7 @@ def slow_fit(data: tuple[np.ndarray, np.ndarray], settings: TrainSettings, seed:
 
 # Without decay, Adam makes steps of full size out of gradients that are zero but for rounding (of a bias before a batch
 # norm, say). A little decay leaves nothing to chance, so that two right implementations stay together.
-DECAYING = dataclasses.replace(SHORT, weight_decay=0.01)
+DECAYING = dataclasses.replace(SHORT, weight_decay=0.1)
 VARIANTS = {
     "logistic": DECAYING,
     "hinge": dataclasses.replace(DECAYING, loss="hinge"),
@@ -149,7 +149,7 @@ VARIANTS = {
     "mse": dataclasses.replace(DECAYING, loss="mse"),
     "continuity": dataclasses.replace(DECAYING, continuity=0.5),
     "mse and continuity": dataclasses.replace(DECAYING, loss="mse", continuity=0.5),
-    "other rates": dataclasses.replace(DECAYING, lr=3e-3, weight_decay=0.1),
+    "other rates": dataclasses.replace(DECAYING, lr=3e-3, weight_decay=0.5),
     "one batch": dataclasses.replace(DECAYING, batch_size=1024),
     "a last batch of one": dataclasses.replace(DECAYING, batch_size=4),
     "ten epochs": dataclasses.replace(DECAYING, num_epochs=10),
