@@ -173,7 +173,7 @@ def _report(rows: int, slow_rows: int, ours: Cost, slow: Cost, floor: dict[str, 
         "",
         f"Floor of scoring at this machine's matrix-product rate of {floor['gflops']:.0f} GFLOP/s: "
         f"{floor['network_s']:.1f} s for the network as published, {floor['folded_s']:.1f} s folded; scoring "
-        f"(with reading the shards) is at {score_s / floor['network_s']:.2f} and {score_s / floor['folded_s']:.2f} times.",
+        f"(with reading the shards) takes {score_s / floor['network_s']:.2f} and {score_s / floor['folded_s']:.2f} of it.",
         "",
         f"On the same weights the scores differ by at most {parity['score_difference']:.1e} (their standard deviation "
         f"is {parity['score_std']:.2f}). With the same initial weights and batches the training losses differ, "

@@ -1,0 +1,117 @@
+"""Rewrites the tables in README.md from the summaries in docs/results, and from nothing else.
+
+A table stands between `<!-- table NAME -->` and `<!-- end NAME -->`; a table whose summaries are not all there says so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from common.cli import OneLineParser, run_command
+from common.errors import InputError
+from common.runs import write_atomic
+
+PROG = "python scripts/make_tables.py"
+ROOT = Path(__file__).resolve().parents[1]
+RENAS = ROOT / "docs/results/renas"
+
+# What the paper printed (Xu et al., CVPR 2021): NAS-Bench-201 test accuracy of the found cell; NAS-Bench-101 test
+# accuracy and rank of the found cell for its six variants.
+PAPER_SEARCHES = {"cifar10": "93.99 ± 0.25", "cifar100": "72.12 ± 0.79", "imagenet16_120": "45.97 ± 0.49"}
+DEFAULT_VARIANT = 4
+PAPER_VARIANTS = (
+    "92.36 ± 0.27 (16.93)",
+    "93.03 ± 0.21 (6.09)",
+    "93.43 ± 0.26 (1.50)",
+    "93.90 ± 0.21 (0.04)",
+    "93.48 ± 0.18 (1.21)",
+    "93.95 ± 0.11 (0.02)",
+)
+
+
+def main() -> None:
+    parser = OneLineParser(PROG, __doc__ or "")
+    parser.add_argument("--readme", type=Path, default=ROOT / "README.md", help="file to rewrite")
+    args = parser.parse_args()
+    before = args.readme.read_text()
+    after = with_tables(before)
+    if after != before:
+        write_atomic(args.readme, lambda file: file.write(after.encode()))
+    print(f"{args.readme}: {'rewritten' if after != before else 'up to date'}")
+
+
+def with_tables(text: str) -> str:
+    """`text` with every marked table made anew. Raises InputError for a table nobody knows."""
+
+    def make(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name not in TABLES:
+            raise InputError(f"no table {name!r}; known: {', '.join(TABLES)}")
+        return f"<!-- table {name} -->\n{TABLES[name]()}\n<!-- end {name} -->"
+
+    return re.sub(r"<!-- table (?P<name>\S+) -->\n.*?<!-- end (?P=name) -->", make, text, flags=re.DOTALL)
+
+
+def searches_table() -> str:
+    lines = [
+        "| data set | trained on, reported | n | found, test % | paper, test % | Kendall tau | labelled cells only |"
+    ]
+    lines.append("|---|---|---|---|---|---|---|")
+    for dataset, paper in PAPER_SEARCHES.items():
+        s = _summary(f"nasbench201_{dataset}")
+        lines.append(
+            f"| {dataset} | {s['label']}, {s['report']} | {s['n']} | **{_pm(s, 'test_acc', 2)}** | {paper} "
+            f"| {_pm(s, 'kendall_tau', 3)} | {_pm(s, 'kendall_tau_labelled', 3)} |"
+        )
+    return "\n".join([*lines, "", _provenance(_summary("nasbench201_cifar10"))])
+
+
+def variants_table() -> str:
+    lines = [
+        "| variant | features | loss | n | Kendall tau | found, test % | the ten proposed, test % "
+        "| paper, NAS-Bench-101: test % (rank %) |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for number, paper in enumerate(PAPER_VARIANTS, start=1):
+        s = _summary("nasbench201_cifar10" if number == DEFAULT_VARIANT else f"variant_{number}")
+        features = "type matrix" if number % 2 else "full tensor"
+        loss = ("MSE", "ranking", "ranking + continuity")[(number - 1) // 2]
+        lines.append(
+            f"| ReNAS-{number} | {features} | {loss} | {s['n']} | {_pm(s, 'kendall_tau', 3)} | {_pm(s, 'test_acc', 2)} "
+            f"| {_pm(s, 'proposed_acc', 2)} | {paper} |"
+        )
+    return "\n".join([*lines, "", _provenance(_summary("variant_1"))])
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "searches": searches_table,
+    "variants": variants_table,
+}
+
+
+def _summary(name: str) -> dict[str, Any]:
+    file = RENAS / f"{name}.json"
+    if not file.exists():
+        raise InputError(f"{file} is missing: run scripts/reproduce_renas.py first")
+    return dict(json.loads(file.read_text()))
+
+
+def _pm(summary: dict[str, Any], key: str, digits: int) -> str:
+    return f"{summary['mean'][key]:.{digits}f} ± {summary['std'][key]:.{digits}f}"
+
+
+def _provenance(summary: dict[str, Any]) -> str:
+    environment = summary["environment"]
+    return (
+        f"Mean ± sample standard deviation over n seeds, {summary['n_train']} training cells; data: "
+        f"{summary['source']['title']}, SHA-256 {summary['source']['sha256'][:16]}…; revision "
+        f"{environment['revision']}, torch {environment['torch']}, {environment['device']}. [Files](docs/results/renas/)."
+    )
+
+
+if __name__ == "__main__":
+    run_command(PROG, main)

@@ -1,0 +1,181 @@
+"""Scoring with a trained predictor: the same scores however many architectures come at once, and in their order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from common.encoding import EncodedFeatures, encode
+from common.spaces import SPACES, SearchSpace, make_space
+from renas.training import TrainSettings, fit_predictor
+
+CPU = torch.device("cpu")
+SETTINGS = TrainSettings(num_epochs=3)
+
+
+def random_codes(space: SearchSpace, count: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return space.to_codes([space.sample(rng) for _ in range(count)])
+
+
+def trained(tensors: np.ndarray, settings: TrainSettings = SETTINGS) -> Any:
+    labels = np.random.default_rng(0).normal(90, 2, len(tensors))
+    return fit_predictor(tensors, labels, settings, np.random.default_rng(0), CPU)[0]
+
+
+class Prepared:
+    """Tensors as a feature source; keeps account of the rows that were asked for."""
+
+    def __init__(self, tensors: np.ndarray) -> None:
+        self.tensors = tensors
+        self.asked: list[np.ndarray] = []
+
+    @property
+    def shape(self) -> Any:
+        return self.tensors.shape[1:]
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+    def rows(self, indices: np.ndarray) -> np.ndarray:
+        self.asked.append(np.asarray(indices))
+        return self.tensors[indices]
+
+
+def close(made: np.ndarray, expected: np.ndarray) -> None:
+    """Up to float32's rounding, in units of the scores' spread."""
+    assert made.dtype == expected.dtype == np.float32
+    assert made.shape == expected.shape
+    assert expected.std() > 0
+    np.testing.assert_allclose(made, expected, atol=1e-4 * float(expected.std()), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(SPACES))
+@pytest.mark.parametrize("parts", [("type",), ("type", "flops", "params")])
+def test_scores_of_encoded_features_are_the_predictions_of_their_tensors(name: str, parts: tuple[str, ...]):
+    space = make_space(name)
+    codes = random_codes(space, 700)
+    tensors = encode(space, codes, parts)
+    predictor = trained(tensors[:60])
+    seen: list[int] = []
+    scores = predictor.score(EncodedFeatures(space, codes, parts), on_scored=seen.append)
+    close(scores, predictor.predict(tensors))
+    assert sum(seen) == 700
+
+
+def test_how_many_come_at_once_does_not_matter():
+    space = make_space("nasbench201")
+    tensors = encode(space, random_codes(space, 2600), ("type",))
+    predictor = trained(tensors[:60])
+    whole = predictor.predict(tensors)
+    close(np.concatenate([predictor.predict(part) for part in np.array_split(tensors, 7)]), whole)
+    close(np.concatenate([predictor.predict(tensors[i : i + 1]) for i in range(40)]), whole[:40])
+    close(predictor.score(Prepared(tensors)), whole)
+    for count in (1, 2, 255, 513):
+        close_enough = predictor.score(Prepared(tensors[:count]))
+        np.testing.assert_allclose(close_enough, whole[:count], atol=1e-4 * whole.std())
+
+
+def test_scores_keep_the_order_of_the_architectures():
+    space = make_space("nasbench201")
+    codes = random_codes(space, 1500)
+    predictor = trained(encode(space, codes[:60], ("type",)))
+    order = np.random.default_rng(1).permutation(1500)
+    forward = predictor.score(EncodedFeatures(space, codes, ("type",)))
+    close(predictor.score(EncodedFeatures(space, codes[order], ("type",))), forward[order])
+    tensors = encode(space, codes, ("type",))
+    close(predictor.predict(tensors[order]), predictor.predict(tensors)[order])
+
+
+def test_every_architecture_is_asked_for_once_and_a_few_at_a_time():
+    tensors = np.triu(np.random.default_rng(0).normal(size=(20_000, 1, 4, 4)), 1)
+    source = Prepared(tensors)
+    predictor = trained(tensors[:60])
+    scores = predictor.score(source)
+    assert sorted(np.concatenate(source.asked).tolist()) == [*range(20_000)]
+    assert max(map(len, source.asked)) <= 4096
+    close(scores[-100:], predictor.predict(tensors[-100:]))
+
+
+def test_the_number_of_threads_does_not_change_a_score():
+    space = make_space("nasbench201")
+    source = EncodedFeatures(space, random_codes(space, 3000))
+    predictor = trained(source.rows(np.arange(60)))
+    alone = predictor.score(source)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert np.array_equal(predictor.score(source), alone)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_no_architectures_have_no_scores():
+    tensors = np.random.default_rng(0).normal(size=(20, 1, 4, 4))
+    predictor = trained(tensors)
+    for scores in (predictor.predict(tensors[:0]), predictor.score(Prepared(tensors[:0]))):
+        assert (scores.shape, scores.dtype) == ((0,), np.float32)
+
+
+def test_a_source_that_fails_is_not_half_scored():
+    tensors = np.random.default_rng(0).normal(size=(3000, 1, 4, 4))
+
+    class Failing(Prepared):
+        def rows(self, indices: np.ndarray) -> np.ndarray:
+            if indices[0] > 500:
+                raise OSError("disk")
+            return super().rows(indices)
+
+    with pytest.raises(OSError, match="disk"):
+        trained(tensors[:20]).score(Failing(tensors))
+
+
+# tensors that are not as cells make them ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_prepared_tensors_need_not_be_upper_triangular(dtype: type):
+    tensors = np.random.default_rng(0).normal(size=(900, 3, 5, 5)).astype(dtype)
+    tensors[::2] = np.triu(tensors[::2], 1)
+    predictor = trained(tensors[:61])
+    close(predictor.score(Prepared(tensors)), predictor.predict(tensors))
+
+
+def test_entries_below_the_diagonal_may_occur_in_scoring_only():
+    rng = np.random.default_rng(0)
+    tensors = rng.normal(size=(1500, 3, 5, 5))
+    tensors[:700] = np.triu(tensors[:700], 1)
+    predictor = trained(tensors[:60])
+    close(predictor.score(Prepared(tensors)), predictor.predict(tensors))
+
+
+def test_entries_below_the_diagonal_may_occur_in_training_only():
+    tensors = np.triu(np.random.default_rng(0).normal(size=(300, 3, 5, 5)), 1)
+    predictor = trained(tensors[:60] + np.random.default_rng(1).normal(size=(60, 3, 5, 5)))
+    close(predictor.score(Prepared(tensors)), predictor.predict(tensors))
+
+
+@pytest.mark.parametrize("name", ["nasbench101", "nasbench201"])
+def test_a_cost_that_all_have_in_common_drowns_nothing(name: str):
+    """Millions of FLOPs on an edge of every training cell are centred away, and must not cost the rest its digits."""
+    space = make_space(name)
+    tensors = encode(space, random_codes(space, 400))
+    tensors[:, :, 0, -1] = tensors[np.argmax(tensors[:, 1, 0, -1]), :, 0, -1]
+    assert tensors[:, 1, 0, -1].min() > 1e6
+    predictor = trained(tensors[:60])
+    close(predictor.score(Prepared(tensors)), predictor.predict(tensors))
+
+
+def test_a_predictor_scores_the_same_after_more_training_elsewhere():
+    """Batch norm must use its running statistics, whatever mode the network was left in."""
+    tensors = np.random.default_rng(0).normal(size=(50, 1, 4, 4))
+    predictor = trained(tensors)
+    first = predictor.predict(tensors)
+    predictor.network.train()
+    assert np.array_equal(predictor.predict(tensors), first)
+    predictor.network.train()
+    close(predictor.score(Prepared(tensors)), first)
