@@ -12,6 +12,9 @@ from common.spaces import SearchSpace
 
 Arch = TypeVar("Arch")
 
+MAX_STEPS = 8  # mutations from a parent to a mutant not scored before
+VAIN = 0.1  # share of new mutants below which a round counts as vain
+
 
 def top_rows(scores: np.ndarray, count: int) -> np.ndarray:
     """Rows of the `count` highest of (N,) scores, best first; ties go to the lower row."""
@@ -62,13 +65,14 @@ def evolve(
     settings: EvolutionSettings,
     rng: np.random.Generator,
     on_scored: Callable[[int], object] = lambda count: None,
-    max_vain_rounds: int = 20,
+    max_vain_rounds: int = 3,
 ) -> Evolved:
     """Evolution on predicted scores; needs no list of the space.
 
-    Each round, as many parents as the population holds win tournaments, each gives one mutant, the unseen mutants are
-    scored in one batch, and the best of parents and mutants survive. Survival of the best (not of the youngest, as in
-    regularised evolution) fits scores without noise. Isomorphic architectures are scored once.
+    Each round, as many parents as the population holds win tournaments, each gives one mutant not seen before (or none
+    after MAX_STEPS mutations), the mutants are scored in one batch, and the best of parents and mutants survive.
+    Survival of the best (not of the youngest, as in regularised evolution) fits scores without noise. Isomorphic
+    architectures are scored once. It gives up when `max_vain_rounds` rounds in a row bring hardly a new mutant.
 
     Args: score: from n architectures to (n,) scores, higher is better.
     """
@@ -81,15 +85,18 @@ def evolve(
     vain = 0
     while len(archs) < settings.budget and vain < max_vain_rounds:
         rivals = rng.integers(len(alive), size=(settings.population, settings.tournament))
-        parents = alive[rivals.min(1)]  # `alive` is sorted, so the lowest place wins
+        parents = alive[rivals.min(1)][: settings.budget - len(archs)]  # `alive` is sorted: the lowest place wins
         mutants: list[Arch] = []
-        for parent in parents[: settings.budget - len(archs)]:
-            mutant = space.mutate(archs[parent], rng)
-            key = space.canonical_key(mutant)
-            if key not in seen:
-                seen.add(key)
-                mutants.append(mutant)
-        vain = 0 if mutants else vain + 1
+        for parent in parents:
+            mutant = archs[parent]
+            for _ in range(MAX_STEPS):  # a mutant that was scored before is mutated on, away from the trodden
+                mutant = space.mutate(mutant, rng)
+                key = space.canonical_key(mutant)
+                if key not in seen:
+                    seen.add(key)
+                    mutants.append(mutant)
+                    break
+        vain = vain + 1 if len(mutants) < len(parents) * VAIN else 0
         if not mutants:
             continue
         new = np.arange(len(archs), len(archs) + len(mutants))

@@ -172,8 +172,9 @@ def _report(rows: int, slow_rows: int, ours: Cost, slow: Cost, floor: dict[str, 
         f"| peak memory, GiB | {slow_peak:.2f} | {ours.peak_gib:.2f} | {slow_peak / ours.peak_gib:.1f} |",
         "",
         f"Floor of scoring at this machine's matrix-product rate of {floor['gflops']:.0f} GFLOP/s: "
-        f"{floor['network_s']:.1f} s for the network as published, {floor['folded_s']:.1f} s folded; scoring "
-        f"(with reading the shards) takes {score_s / floor['network_s']:.2f} and {score_s / floor['folded_s']:.2f} of it.",
+        f"{floor['network_s']:.1f} s for the network as published, {floor['folded_s']:.1f} s folded; scoring, with "
+        f"reading the shards, takes {score_s / floor['network_s']:.2f} and {score_s / floor['folded_s']:.2f} times "
+        "that.",
         "",
         f"On the same weights the scores differ by at most {parity['score_difference']:.1e} (their standard deviation "
         f"is {parity['score_std']:.2f}). With the same initial weights and batches the training losses differ, "

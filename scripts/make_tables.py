@@ -21,7 +21,7 @@ RENAS = ROOT / "docs/results/renas"
 
 # What the paper printed (Xu et al., CVPR 2021): NAS-Bench-201 test accuracy of the found cell; NAS-Bench-101 test
 # accuracy and rank of the found cell for its six variants.
-PAPER_SEARCHES = {"cifar10": "93.99 ± 0.25", "cifar100": "72.12 ± 0.79", "imagenet16_120": "45.97 ± 0.49"}
+PAPER_SEARCHES = {"cifar10": "93.99 ± 0.25", "cifar100": "72.12 ± 0.79"}
 DEFAULT_VARIANT = 4
 PAPER_VARIANTS = (
     "92.36 ± 0.27 (16.93)",
@@ -109,7 +109,8 @@ def _provenance(summary: dict[str, Any]) -> str:
     return (
         f"Mean ± sample standard deviation over n seeds, {summary['n_train']} training cells; data: "
         f"{summary['source']['title']}, SHA-256 {summary['source']['sha256'][:16]}…; revision "
-        f"{environment['revision']}, torch {environment['torch']}, {environment['device']}. [Files](docs/results/renas/)."
+        f"{environment['revision']}, torch {environment['torch']}, {environment['device']}. "
+        "[Summaries](docs/results/renas/)."
     )
 
 

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -64,21 +64,7 @@ class Cell101:
 
     def pruned(self) -> Cell101 | None:
         """The cell without vertices off every input-output path; None when there is no such path."""
-        n = self.num_vertices
-        forward, backward = {0}, {n - 1}
-        for i in range(n):
-            if i in forward:
-                forward |= {j for j in range(n) if self.matrix[i][j]}
-        for j in reversed(range(n)):
-            if j in backward:
-                backward |= {i for i in range(n) if self.matrix[i][j]}
-        keep = sorted(forward & backward)
-        if 0 not in keep or n - 1 not in keep:
-            return None
-        if len(keep) == n:
-            return self
-        matrix = tuple(tuple(self.matrix[i][j] for j in keep) for i in keep)
-        return Cell101(matrix, tuple(self.ops[v - 1] for v in keep[1:-1]))
+        return _pruned(self)
 
 
 @dataclass(frozen=True)
@@ -274,7 +260,27 @@ class NasBench101(SearchSpace[Cell101]):
         return Network101(pruned.matrix, pruned.ops, self.stem_channels, self.num_classes)
 
 
-def graph_hash(matrix: Sequence[Sequence[int]], ops: Sequence[int]) -> str:
+@lru_cache(maxsize=2**16)  # search and its bookkeeping ask for the same cells again and again
+def _pruned(cell: Cell101) -> Cell101 | None:
+    n = cell.num_vertices
+    forward, backward = {0}, {n - 1}
+    for i in range(n):
+        if i in forward:
+            forward |= {j for j in range(n) if cell.matrix[i][j]}
+    for j in reversed(range(n)):
+        if j in backward:
+            backward |= {i for i in range(n) if cell.matrix[i][j]}
+    keep = sorted(forward & backward)
+    if 0 not in keep or n - 1 not in keep:
+        return None
+    if len(keep) == n:
+        return cell
+    matrix = tuple(tuple(cell.matrix[i][j] for j in keep) for i in keep)
+    return Cell101(matrix, tuple(cell.ops[v - 1] for v in keep[1:-1]))
+
+
+@lru_cache(maxsize=2**16)
+def graph_hash(matrix: tuple[tuple[int, ...], ...], ops: tuple[int, ...]) -> str:
     """The official MD5 hash of a pruned cell: equal for isomorphic cells, 32 hex digits.
 
     Every vertex starts from md5 of (out-degree, in-degree, label), labels being -1 for the input, -2 for the output and

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from common.errors import InputError
-from common.spaces.base import Costs, SearchSpace
+from common.spaces.base import Costs, SearchSpace, SpaceExhausted
 
 if TYPE_CHECKING:
     from common.networks.base import TappedNetwork
@@ -94,9 +94,15 @@ class NasBench201(SearchSpace[Cell201]):
         return Cell201(tuple(rng.integers(len(OPS), size=len(EDGES)).tolist()))
 
     def mutate(self, arch: Cell201, rng: np.random.Generator) -> Cell201:
-        """One edge gets another operation; drawn evenly from `neighbours`, so never an isomorphic cell."""
-        near = self.neighbours(arch)
-        return near[int(rng.integers(len(near)))]
+        """One edge gets another operation, drawn until the cell is not isomorphic to `arch`."""
+        key = self.canonical_key(arch)
+        for _ in range(1000):  # at least one of the 24 changes makes another cell
+            edge = int(rng.integers(len(EDGES)))
+            op = (arch.ops[edge] + int(rng.integers(1, len(OPS)))) % len(OPS)
+            mutant = Cell201((*arch.ops[:edge], op, *arch.ops[edge + 1 :]))
+            if self.canonical_key(mutant) != key:
+                return mutant
+        raise SpaceExhausted(f"no mutant of {self.format(arch)} in 1,000 draws")
 
     def neighbours(self, arch: Cell201) -> list[Cell201]:
         found = {self.canonical_key(arch): arch}
