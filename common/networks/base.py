@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
+
+MODES = ("eval", "train")
 
 
 class TappedNetwork(nn.Module, ABC):
@@ -19,3 +22,13 @@ class TappedNetwork(nn.Module, ABC):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.forward_taps(x)[0]
+
+
+def in_mode(network: nn.Module, mode: str) -> nn.Module:
+    """The network in the mode "eval", or for "train" a copy in train mode: batch norm on the statistics of the batch.
+
+    A copy, because in train mode every forward pass also moves the running statistics.
+    """
+    if mode not in MODES:
+        raise ValueError(f"unknown mode {mode!r}; choose from {', '.join(MODES)}")
+    return network.eval() if mode == "eval" else copy.deepcopy(network).train()

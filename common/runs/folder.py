@@ -7,13 +7,14 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
-from common.runs.files import plain, write_json
+from common.runs.files import plain, write_atomic, write_json
 
 CONFIG, RECORDS, SUMMARY = "config.json", "evaluations.jsonl", "summary.json"
 
@@ -29,27 +30,47 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def open(cls, path: Path, config: dict[str, Any]) -> RunFolder:
-        """The folder at `path`, made if need be, with `config` saved.
+    def open(
+        cls, path: Path, config: dict[str, Any], file: str = CONFIG, free: Collection[str] = (), setting: str = "--out"
+    ) -> RunFolder:
+        """The folder at `path`, made if need be, with `config` saved in `file`, as JSON or YAML by its name.
 
+        Args: free: keys that another start of the same run may change. setting: where the user chooses the folder.
         Raises: InputError when the folder holds a run of another config, naming the settings that differ.
         """
-        file = path / CONFIG
-        wanted = json.loads(json.dumps(plain(config)))
-        if file.exists():
-            there = cls._read_json(file)
-            differing = [key for key in {**there, **wanted} if there.get(key) != wanted.get(key)]
+        if not (path / file).exists() and path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise InputError(f"{path} exists and is not a run folder (no {file} in it): choose another {setting}")
+        folder = cls(path)
+        folder.pin(file, config, free, setting)
+        return folder
+
+    def pin(self, file: str, values: dict[str, Any], free: Collection[str] = (), setting: str = "--out") -> None:
+        """Saves what the results of this folder depend on; a later start must bring the same, save for `free` keys.
+
+        Raises: InputError naming what differs from what `file` holds.
+        """
+        path = self.path / file
+        wanted = json.loads(json.dumps(plain(values)))
+        if path.exists():
+            there = self._read(path)
+            ours, theirs = (_leaves({k: v for k, v in tree.items() if k not in free}) for tree in (wanted, there))
+            differing = [key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
             if differing:
-                shown = "; ".join(f"{k} is {there.get(k)!r} there, {wanted.get(k)!r} here" for k in differing[:3])
-                raise InputError(f"{path} holds a run with other settings ({shown}): choose another --out or remove it")
-        else:
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
-                raise InputError(f"{path} exists and is not a run folder (no {CONFIG} in it): choose another --out")
-            try:
-                write_json(file, wanted)
-            except OSError as error:
-                raise InputError(f"cannot write into {path}: {error.strerror or error}") from None
-        return cls(path)
+                shown = "; ".join(f"{k} is {theirs.get(k)!r} there, {ours.get(k)!r} here" for k in differing[:3])
+                raise InputError(
+                    f"{self.path} holds a run with other settings ({shown}): choose another {setting} or remove it"
+                )
+            if there == wanted:
+                return
+        try:
+            if path.suffix == ".yaml":
+                import yaml
+
+                write_atomic(path, lambda out: out.write(yaml.safe_dump(wanted, sort_keys=False).encode()))
+            else:
+                write_json(path, wanted)
+        except OSError as error:
+            raise InputError(f"cannot write into {self.path}: {error.strerror or error}") from None
 
     def records(self) -> list[dict[str, Any]]:
         """The finished evaluations, oldest first. A last line cut off by a crash is dropped from the file."""
@@ -63,7 +84,10 @@ class RunFolder:
             try:
                 if not line.endswith(b"\n"):
                     raise ValueError("cut off")
-                found.append(json.loads(line))
+                record = json.loads(line)
+                if not isinstance(record, dict):
+                    raise ValueError("not a record")
+                found.append(record)
             except ValueError:
                 if number < len(lines):
                     raise InputError(f"{file}: line {number} is not JSON; repair or remove it") from None
@@ -83,11 +107,24 @@ class RunFolder:
         write_json(self.path / SUMMARY, summary)
 
     @staticmethod
-    def _read_json(file: Path) -> dict[str, Any]:
+    def _read(file: Path) -> dict[str, Any]:
+        kind = file.suffix[1:].upper()
         try:
+            if kind == "YAML":
+                import yaml
+
+                return dict(yaml.safe_load(file.read_text()))
             return dict(json.loads(file.read_text()))
-        except ValueError:
-            raise InputError(f"{file} is not JSON; repair or remove it") from None
+        except Exception:  # of several libraries, for damage of any kind
+            raise InputError(f"{file} is not {kind}; repair or remove it") from None
+
+
+def _leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one, with dotted keys, so that a difference is named by its own key."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        found |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found
 
 
 def environment(device: str) -> dict[str, Any]:

@@ -35,6 +35,7 @@ def with_ties(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def test_kendall_tau_by_hand():
     assert kendall_tau(np.array([1.0, 2, 3]), np.array([10.0, 20, 30])) == pytest.approx(1)
     assert kendall_tau(np.array([1.0, 2, 3]), np.array([3.0, 2, 1])) == pytest.approx(-1)
+    assert kendall_tau(np.array([1.0, 2]), np.array([5.0, 4])) == pytest.approx(-1)
     # pairs: (1,2) agree, (1,3) agree, (2,3) disagree
     assert kendall_tau(np.array([1.0, 2, 3]), np.array([1.0, 3, 2])) == pytest.approx(1 / 3)
     # 5 pairs untied in the first, 6 in the second; 4 agree, 1 disagrees

@@ -32,7 +32,7 @@ def make_table() -> Callable[..., BenchmarkTable]:
         codes = space.to_codes(space.sample_distinct(count, np.random.default_rng(seed)))
         made = {}
         for name, values in columns.items():
-            dataset, split, epochs = (*name.rsplit("_", 2), "")[:3]
+            dataset, split, epochs = (*name.rsplit("_", 2), "", "")[:3]
             known = split in ("train", "valid", "test")
             made[name] = Column(
                 name,

@@ -1,0 +1,130 @@
+"""Batches for networks: normalised or augmented as published, and RMI-NAS's one batch of well-classified images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from common.datasets.images import ImageSet
+from common.errors import InputError
+from common.networks.base import TappedNetwork, in_mode
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes to a training image: shift by cropping from a black border, mirror, turn."""
+
+    pad: int = 0  # pixels of border
+    flip: bool = False  # left and right, with probability 1/2
+    degrees: float = 0.0  # turned by at most so much either way, nearest pixel, black outside
+
+
+AUGMENTATIONS = {
+    "none": Augmentation(),
+    "cifar10": Augmentation(pad=4, flip=True),
+    "cifar100": Augmentation(pad=4, flip=True, degrees=15.0),
+    "imagenet16_120": Augmentation(pad=2, flip=True),
+    "digits": Augmentation(pad=1),  # mirrored digits are not digits
+}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The one batch on which candidates imitate the teacher, best classified first.
+
+    x: (B, 3, H, W) float32, y: (B,) int64, on the device. rows: (B,) int64, of the training images. losses: (B,)
+    float32, the teacher's cross-entropy.
+    """
+
+    x: Tensor
+    y: Tensor
+    rows: np.ndarray
+    losses: np.ndarray
+
+
+def normalised(images: ImageSet, rows: np.ndarray | slice, split: str, device: torch.device | str = "cpu") -> Tensor:
+    """(n, 3, H, W) float32: rows of the split ("train" or "test") as they are, standardised by channel."""
+    x = {"train": images.x_train, "test": images.x_test}[split]
+    return _standardised(images, torch.from_numpy(x[rows]).to(device).permute(0, 3, 1, 2))
+
+
+def augmented(
+    images: ImageSet, rows: np.ndarray, rng: np.random.Generator, device: torch.device | str = "cpu"
+) -> Tensor:
+    """(n, 3, H, W) float32: training images under the data set's published random augmentation, then standardised.
+
+    The drawn numbers depend on `rng` alone: a batch is drawn alike on every device.
+    """
+    how = AUGMENTATIONS[images.augment]
+    n, size = len(rows), images.image_size
+    shift = torch.from_numpy(rng.integers(-how.pad, how.pad + 1, size=(2, n, 1, 1))).to(device)
+    mirror = torch.from_numpy(rng.random((n, 1, 1)) < 0.5).to(device) if how.flip else None
+    turn = np.deg2rad(rng.uniform(-how.degrees, how.degrees, size=(n, 1, 1))) if how.degrees else None
+
+    # Where every output pixel comes from: crop, mirror, turn is the published order, undone here from the last.
+    row, column = (torch.arange(size, device=device).view(shape) for shape in ((1, size, 1), (1, 1, size)))
+    inside = torch.ones(1, dtype=torch.bool, device=device)
+    if turn is not None:
+        centre = (size - 1) / 2
+        y, x = row - centre, column - centre
+        cos, sin = (torch.from_numpy(part).to(device) for part in (np.cos(turn), np.sin(turn)))
+        row = (centre + cos * y - sin * x).round().long()
+        column = (centre + sin * y + cos * x).round().long()
+        inside = _within(row, size) & _within(column, size)
+    if mirror is not None:
+        column = torch.where(mirror, size - 1 - column, column)
+    row, column = row + shift[0], column + shift[1]
+    inside = inside & _within(row, size) & _within(column, size)
+
+    first = torch.arange(n, device=device).view(n, 1, 1) * size * size  # pixel of every image
+    source = first + row.clamp(0, size - 1) * size + column.clamp(0, size - 1)
+    pixels = torch.from_numpy(images.x_train[rows]).to(device).view(-1, 3)
+    picked = pixels.index_select(0, source.flatten()).view(n, size, size, 3) * inside.unsqueeze(-1)
+    return _standardised(images, picked.permute(0, 3, 1, 2))
+
+
+def select_batch(
+    images: ImageSet,
+    teacher: TappedNetwork,
+    batch_size: int,
+    rng: np.random.Generator,
+    pool: int = 16,
+    teacher_mode: str = "eval",
+    device: torch.device | str = "cpu",
+) -> Batch:
+    """The `batch_size` best classified of `pool` times as many random training images, augmented.
+
+    Well classified is a low cross-entropy of the teacher, all images drawn passing it as one batch. A good teacher's is
+    exactly 0 in float32 for many of them; among equals the image that was drawn first wins.
+
+    Args: teacher: on `device`. teacher_mode: "eval", or "train" for batch norm on batch statistics, as published.
+    Raises: InputError when there are too few images, or the teacher has another number of classes.
+    """
+    drawn = pool * batch_size
+    if drawn > len(images.x_train):
+        raise InputError(
+            f"{images.source}: one batch needs {pool} x {batch_size} training images, there are {len(images.x_train)}"
+        )
+    rows = rng.choice(len(images.x_train), size=drawn, replace=False)
+    x = augmented(images, rows, rng, device)
+    y = torch.from_numpy(images.y_train[rows]).to(device)
+    with torch.inference_mode():
+        logits = in_mode(teacher, teacher_mode)(x)
+    if logits.shape[1] != images.num_classes:
+        raise InputError(f"the teacher has {logits.shape[1]} classes, {images.name} has {images.num_classes}")
+    losses = torch.nn.functional.cross_entropy(logits.float(), y, reduction="none").cpu().abs()  # no -0.0
+    kept = torch.sort(losses, stable=True).indices[:batch_size]
+    return Batch(x[kept.to(device)], y[kept.to(device)], rows[kept.numpy()], losses[kept].numpy())
+
+
+def _within(index: Tensor, size: int) -> Tensor:
+    return (index >= 0) & (index < size)
+
+
+def _standardised(images: ImageSet, x: Tensor) -> Tensor:
+    """uint8 (n, 3, H, W) to float32, scaled to [0, 1] and standardised by channel."""
+    mean, std = (torch.tensor(v, dtype=torch.float32, device=x.device).view(3, 1, 1) for v in (images.mean, images.std))
+    return ((x.float() / 255 - mean) / std).contiguous()

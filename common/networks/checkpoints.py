@@ -1,0 +1,63 @@
+"""Reading weights from files without running code from them, and putting them into networks."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from common.errors import InputError
+from common.networks.base import TappedNetwork
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What torch saved in a file, without running code from it. Raises InputError when there is no such thing."""
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no such weights file; one is trained by python -m rminas.teacher --teacher NAME --dataset NAME"
+        )
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise InputError(f"{path}: not a PyTorch checkpoint of plain tensors ({reason})") from None
+    if not isinstance(stored, Mapping):
+        raise InputError(f"{path}: holds a {type(stored).__name__} instead of weights by name")
+    return dict(stored)
+
+
+def state_dict_of(path: Path, stored: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Tensors by name out of a checkpoint, or out of a bare state dict."""
+    inner = stored.get("state_dict", stored)
+    if not isinstance(inner, Mapping) or not all(isinstance(value, Tensor) for value in inner.values()):
+        raise InputError(f"{path}: no weights in it, neither by name nor under 'state_dict'; keys: {_some(stored)}")
+    return {key.removeprefix("module."): value for key, value in inner.items()}
+
+
+def fill(network: TappedNetwork, name: str, path: Path, state: Mapping[str, Tensor]) -> None:
+    """Loads `state` into the network. Raises InputError naming the first key or shape that does not fit."""
+    # Older torch kept no such counts, and nothing here reads them.
+    own = {key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")}
+    state = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
+    missing, unexpected = [k for k in own if k not in state], [k for k in state if k not in own]
+    if missing or unexpected:
+        parts = [f"{len(keys)} keys {what} ({keys[0]!r} first)"
+                 for what, keys in (("missing", missing), ("too many", unexpected)) if keys]  # fmt: skip
+        raise InputError(f"{path}: not the weights of {name}: {', '.join(parts)}")
+    differing = [key for key in own if own[key].shape != state[key].shape]
+    classifier = list(own)[-2:]  # weight and bias of the last layer
+    if differing and set(differing) <= set(classifier):
+        there, here = state[differing[0]].shape[0], own[differing[0]].shape[0]
+        raise InputError(f"{path}: a {name} of {there} classes, the data set has {here}")
+    if differing:
+        key = differing[0]
+        raise InputError(f"{path}: {key!r} is {tuple(state[key].shape)}, {name} has {tuple(own[key].shape)}")
+    network.load_state_dict(state, strict=False)
+
+
+def _some(keys: Mapping[str, Any]) -> str:
+    return ", ".join(map(str, list(keys)[:5])) or "none"

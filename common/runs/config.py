@@ -1,0 +1,177 @@
+"""Settings as nested frozen dataclasses: read from YAML in any of several dialects, overridden by KEY VALUE pairs.
+
+A key is the path of field names in capitals, `OPTIM.BASE_LR` for `config.optim.base_lr`. Other names for the same
+setting are data (an alias table), and so are keys that other programs' files hold and that decide nothing here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from common.errors import InputError
+
+Config = TypeVar("Config")
+Check = tuple[Callable[[Any], bool], str]  # what must hold of a value, and how to say it
+
+EXPECTED = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
+def key(default: Any, help_text: str, check: Check | None = None) -> Any:
+    """A field of a config dataclass: its default, a line of help, and what must hold of its value."""
+    return field(default=default, metadata={"help": help_text, "check": check})
+
+
+def one_of(*choices: str) -> Check:
+    return (lambda value: value in choices), f"one of {', '.join(choices)}"
+
+
+def at_least(low: float) -> Check:
+    return (lambda value: value >= low), f"at least {low:g}"
+
+
+def above(low: float) -> Check:
+    return (lambda value: value > low), f"above {low:g}"
+
+
+def between(low: float, high: float) -> Check:
+    return (lambda value: low <= value <= high), f"from {low:g} to {high:g}"
+
+
+@dataclass(frozen=True)
+class Dialects:
+    """Other names: of keys, of the values of a key, and keys that are accepted and decide nothing (with the reason)."""
+
+    keys: Mapping[str, str]
+    values: Mapping[str, Mapping[str, str]]
+    without_effect: Mapping[str, str]
+
+
+def load_config(
+    cls: type[Config], path: Path | None, overrides: Sequence[tuple[str, str]], dialects: Dialects
+) -> tuple[Config, list[str]]:
+    """The settings of a YAML file (None for the defaults) with overrides, and notes on keys without effect.
+
+    Raises: InputError naming the key (with the nearest known one when it is unknown), the value and what is expected.
+    """
+    settings = _defaults(cls)
+    notes: list[str] = []
+    origin: dict[str, str] = {}
+    given = [] if path is None else [(k, v, str(path)) for k, v in _read_yaml(path)]
+    for name, value, where in [*given, *((k, v, "command line") for k, v in overrides)]:
+        upper = name.upper()
+        if upper in dialects.without_effect:
+            notes.append(f"{where}: {upper} has no effect: {dialects.without_effect[upper]}")
+            continue
+        known = dialects.keys.get(upper, upper)
+        if known not in settings:
+            raise InputError(f"{where}: unknown key {name}{_nearest(upper, [*settings, *dialects.keys])}")
+        parsed = _parse(settings[known][0], value, f"{where}: {name}")
+        parsed = dialects.values.get(known, {}).get(parsed, parsed)
+        _check(settings[known][0], parsed, f"{where}: {name}")
+        if origin.get(known, name) != name and where != "command line" and settings[known][1] != parsed:
+            raise InputError(f"{where}: {origin[known]} and {name} mean the same and differ: keep one of them")
+        settings[known] = (settings[known][0], parsed)
+        origin[known] = name
+    return _assemble(cls, {name: value for name, (_, value) in settings.items()}), notes
+
+
+def nested(config: Any) -> dict[str, Any]:
+    """The settings as nested dictionaries with the keys in capitals, as YAML holds them."""
+    return {
+        f.name.upper(): nested(value) if is_dataclass(value := getattr(config, f.name)) else value
+        for f in fields(config)
+    }
+
+
+def describe(cls: type) -> str:
+    """All keys with their defaults and help, a line each."""
+    return "\n".join(
+        f"  {name:24} {made.metadata['help']} (default: {made.default!r})" for name, (made, _) in _defaults(cls).items()
+    )
+
+
+def pairs(words: Sequence[str]) -> list[tuple[str, str]]:
+    """Trailing `KEY VALUE` words in twos. Raises InputError when a key lacks its value."""
+    if len(words) % 2:
+        raise InputError(f"settings come as KEY VALUE pairs: {words[-1]!r} has no value")
+    return list(zip(words[::2], words[1::2], strict=True))
+
+
+def _defaults(cls: type, prefix: str = "") -> dict[str, tuple[Field[Any], Any]]:
+    found: dict[str, tuple[Field[Any], Any]] = {}
+    for f in fields(cls):
+        name = prefix + f.name.upper()
+        if is_dataclass(f.default):
+            found |= _defaults(type(f.default), name + ".")
+        else:
+            found[name] = (f, f.default)
+    return found
+
+
+def _assemble(cls: type[Config], values: Mapping[str, Any], prefix: str = "") -> Config:
+    made: dict[str, Any] = {}
+    for f in fields(cls):  # type: ignore[arg-type]
+        name = prefix + f.name.upper()
+        made[f.name] = _assemble(type(f.default), values, name + ".") if is_dataclass(f.default) else values[name]
+    return cls(**made)
+
+
+def _read_yaml(path: Path) -> Iterator[tuple[str, Any]]:
+    import yaml
+
+    try:
+        read = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(read, dict):
+        raise InputError(f"{path}: expected settings as KEY: value, found {type(read).__name__}")
+    return _flat(read, path)
+
+
+def _flat(tree: dict[Any, Any], path: Path, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flat(value, path, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _parse(made: Field[Any], value: Any, where: str) -> Any:
+    """`value` as the type of the field's default; text is read as a flag's would be (YAML takes 5e-4 for text)."""
+    wanted: Any = type(made.default)
+    try:
+        if wanted is str and not isinstance(value, (list, bool)):
+            return "" if value is None else str(value)
+        if isinstance(value, str):
+            if wanted is bool:
+                return {"true": True, "false": False}[value.lower()]
+            number = wanted(value)
+            if math.isfinite(number):
+                return number
+        elif (type(value) is wanted or (wanted is float and type(value) is int)) and math.isfinite(value):
+            return wanted(value)
+    except (ValueError, KeyError, OverflowError):
+        pass
+    raise InputError(f"{where} is {value!r}, expected {EXPECTED[wanted]}")
+
+
+def _check(made: Field[Any], value: Any, where: str) -> None:
+    check = made.metadata["check"]
+    if check is not None and not check[0](value):
+        raise InputError(f"{where} is {value!r}, expected {check[1]}")
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    """The nearest known key in words, by its whole path or else by its last part; empty when nothing is near."""
+    near = difflib.get_close_matches(name, known, 1, 0.6)
+    if not near:
+        last = {k.rpartition(".")[2]: k for k in known}
+        near = [last[k] for k in difflib.get_close_matches(name.rpartition(".")[2], list(last), 1, 0.6)]
+    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(sorted(known))}"

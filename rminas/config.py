@@ -1,0 +1,124 @@
+"""The settings of RMI-NAS: the published ones for NAS-Bench-201 as defaults, both published YAML dialects as names.
+
+Two dialects are read besides our own keys: that of the RMI-NAS archive (`SEARCH.DATASET`, ...) and that of the
+XNAS port (`LOADER.DATASET`, `SPACE.NAME infer_nb201`, `BENCHMARK.NB201PATH`, ...).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.devices import DEVICES
+from common.runs.config import Dialects, above, at_least, between, key, load_config, one_of
+
+SPACES = ("nasbench201",)
+
+
+@dataclass(frozen=True)
+class Space:
+    name: str = key("nasbench201", "search space", one_of(*SPACES))
+    cells_per_stage: int = key(5, "cells in each of the three stages of a candidate network", at_least(1))
+
+
+@dataclass(frozen=True)
+class Data:
+    name: str = key("cifar10", "images: cifar10, cifar100, imagenet16_120, digits")
+    path: str = key("", "their file or folder; empty: downloaded, or from the installed package (digits)")
+    num_classes: int = key(0, "checked against the images; 0: theirs", at_least(0))
+    im_size: int = key(0, "pixels along a side, checked against the images; 0: theirs", at_least(0))
+
+
+@dataclass(frozen=True)
+class Teacher:
+    name: str = key("", "network whose representations are imitated; empty: the published one for the images")
+    weights: str = key("", "its trained weights; empty: trained here for TEACHER.EPOCHS, kept in the run folder")
+    mode: str = key("eval", "batch norm of the teacher: eval, or train as published", one_of("eval", "train"))
+    epochs: int = key(0, "epochs to train it here when no weights are named; 0: weights must be named", at_least(0))
+    batch_size: int = key(128, "images a step of that training", at_least(2))
+    base_lr: float = key(0.1, "learning rate of that training", above(0))
+
+
+@dataclass(frozen=True)
+class Optim:
+    base_lr: float = key(0.1, "learning rate of a candidate, constant", above(0))
+    momentum: float = key(0.9, "momentum", between(0, 1))
+    weight_decay: float = key(5e-4, "weight decay", at_least(0))
+
+
+@dataclass(frozen=True)
+class Train:
+    batch_size: int = key(32, "images in the one batch", at_least(4))
+    channels: int = key(16, "channels of the first stage of a candidate network", at_least(1))
+    channels_last: bool = key(True, "memory layout of images and features: channels last")
+
+
+@dataclass(frozen=True)
+class Rminas:
+    loss_beta: float = key(0.8, "weight of the representations against cross-entropy", between(0, 1))
+    observe: int = key(150, "updates of a candidate; the loss after them is its score", at_least(0))
+    pool: int = key(16, "the batch is the best classified of POOL times as many images", at_least(1))
+    hsic: str = key("biased", "estimator of HSIC: biased as published, or unbiased", one_of("biased", "unbiased"))
+    rf_warmup: int = key(100, "random cells before the forest chooses", at_least(2))
+    rf_thresrate: float = key(0.05, "quantile of the warm-up's losses below which a cell is positive", between(0, 1))
+    rf_succ: int = key(100, "positives after the warm-up that end the search", at_least(0))
+    forest: int = key(30, "trees", at_least(1))
+    candidates: int = key(1000, "random cells the forest chooses the next one from", at_least(1))
+    max_evaluations: int = key(2000, "cells at most, warm-up included, whether or not RF_SUCC is reached", at_least(2))
+    top: int = key(50, "positives with the lowest losses that vote", at_least(1))
+    vote: str = key("sum", "vote: sum (each edge by itself) or greedy (edge by edge)", one_of("sum", "greedy"))
+    isomorphic_once: bool = key(False, "evaluate one cell of each isomorphism class only (not as published)")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    path: str = key("", "table of trained cells; empty: AnalogNAS-Bench, which pip installs")
+    dataset: str = key("", "data set whose accuracy is looked up; empty: DATA.NAME")
+    zero_cost: str = key("", "--rank: csv of training-free scores to stand beside (index, arch, one column a score)")
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of one run."""
+
+    name: str = key("", "name of the run's folder in OUT_DIR; empty: the config file's")
+    out_dir: str = key("runs/rminas", "folder of run folders")
+    rng_seed: int = key(0, "first seed", at_least(0))
+    seeds: int = key(1, "number of seeds, counted up from RNG_SEED", at_least(1))
+    device: str = key("auto", "where to compute", one_of(*DEVICES))
+    space: Space = Space()
+    data: Data = Data()
+    teacher: Teacher = Teacher()
+    optim: Optim = Optim()
+    train: Train = Train()
+    rminas: Rminas = Rminas()
+    benchmark: Benchmark = Benchmark()
+
+
+DIALECTS = Dialects(
+    keys={
+        "SEARCH.DATASET": "DATA.NAME",
+        "SEARCH.NUM_CLASSES": "DATA.NUM_CLASSES",
+        "SEARCH.IM_SIZE": "DATA.IM_SIZE",
+        "LOADER.DATASET": "DATA.NAME",
+        "LOADER.NUM_CLASSES": "DATA.NUM_CLASSES",
+        "LOADER.BATCH_SIZE": "TRAIN.BATCH_SIZE",
+        "BENCHMARK.NB201PATH": "BENCHMARK.PATH",
+    },
+    values={
+        "SPACE.NAME": {"infer_nb201": "nasbench201"},
+        "DATA.NAME": {"imagenet16": "imagenet16_120", "ImageNet16-120": "imagenet16_120"},
+    },
+    without_effect={
+        "DATA_LOADER.BACKEND": "images are read by this toolkit",
+        "OPTIM.MAX_EPOCH": "the steps of a candidate are RMINAS.OBSERVE",
+        "TRAIN.LAYERS": "the depth of a NAS-Bench-201 network is SPACE.CELLS_PER_STAGE",
+        "TRAIN.CHECKPOINT_PERIOD": "every finished evaluation is kept at once",
+    },
+)
+
+
+def read_config(path: Path | None, overrides: Sequence[tuple[str, str]]) -> tuple[Config, list[str]]:
+    """The settings of a file and the command line, and notes for the user. Raises InputError (see `load_config`)."""
+    return load_config(Config, path, overrides, DIALECTS)

@@ -1,0 +1,35 @@
+"""What a candidate is trained on: alikeness to the teacher's representations, and a little cross-entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from rminas.similarity import CENTRINGS, grams, unit
+
+
+@dataclass(frozen=True)
+class Objective:
+    """beta * sum over stages of (1 - CKA(candidate, teacher)) + (1 - beta) * cross-entropy; lower is better.
+
+    The teacher enters as one centred Gram matrix a stage, of norm 1 and made once. Since it is centred, the inner
+    product with it needs no centring of the candidate's; that one's norm does.
+    """
+
+    targets: Tensor  # (S, B, B)
+    labels: Tensor  # (B,) int64
+    beta: float
+    hsic: str
+
+    @classmethod
+    def of(cls, teacher_taps: Sequence[Tensor], labels: Tensor, beta: float = 0.8, hsic: str = "biased") -> Objective:
+        """From the teacher's taps, each (B, ...), and the labels (B,) of the same images; hsic: a key of CENTRINGS."""
+        return cls(unit(CENTRINGS[hsic](grams([tap.detach() for tap in teacher_taps]))), labels, beta, hsic)
+
+    def __call__(self, logits: Tensor, taps: Sequence[Tensor]) -> Tensor:
+        """The loss, a scalar, of logits (B, classes) and S taps (B, ...)."""
+        cka = (unit(CENTRINGS[self.hsic](grams(taps))) * self.targets).sum((1, 2))
+        return self.beta * (1 - cka).sum() + (1 - self.beta) * F.cross_entropy(logits, self.labels)

@@ -1,0 +1,131 @@
+"""How well the loss ranks random cells, at several steps, beside what costs nothing to compute."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.errors import InputError
+from common.metrics import kendall_tau, spearman
+from common.spaces import SearchSpace, SpaceExhausted
+from rminas.draws import rng_for
+from rminas.search import Evaluation
+from rminas.task import Truth
+
+RANK = "rank"
+STEPS = (10, 30, 60, 100, 150)  # updates after which the ranking is judged, beside the last
+ROWS_PER_STEP = "RMI loss, step {}"
+
+
+def rank_cells(
+    space: SearchSpace,
+    evaluate: Callable[[Any], np.ndarray],
+    seed: int,
+    count: int,
+    past: Sequence[Evaluation] = (),
+    on_evaluation: Callable[[Evaluation], object] = lambda evaluation: None,
+) -> list[Evaluation]:
+    """Evaluates `count` random cells, no two isomorphic, all with a way from input to output.
+
+    A larger count begins with the cells of a smaller one, so that a ranking can be extended. Raises: InputError when
+    the space has no so many.
+    """
+    cells: list[Any] = []
+    asked = count
+    while len(cells) < count:  # unreachable cells are few; ask for a few more until enough others are there
+        try:
+            drawn = space.sample_distinct(asked, rng_for(seed, "rank"))
+        except SpaceExhausted as error:
+            raise InputError(f"--rank {count}: {error}") from None
+        cells = [arch for arch in drawn if space.reaches_output(arch)]
+        asked += count - len(cells)
+    evaluations = list(past[:count])
+    for index in range(len(evaluations), count):
+        started = time.perf_counter()
+        losses = evaluate(cells[index])
+        evaluations.append(Evaluation(index, RANK, cells[index], losses, time.perf_counter() - started, 0.0))
+        on_evaluation(evaluations[-1])
+    return evaluations
+
+
+def read_zero_cost(path: str) -> dict[str, dict[str, float]]:
+    """{score: {architecture's text: value}} of a csv with a column `arch` and a column a score; `index` is left out.
+
+    Raises: InputError naming the file and the line.
+    """
+    try:
+        with Path(path).expanduser().open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            names = [name for name in reader.fieldnames or () if name not in ("index", "arch")]
+            if "arch" not in (reader.fieldnames or ()) or not names:
+                raise InputError(
+                    f"{path}: expected a header with 'arch' and names of scores, found {reader.fieldnames}"
+                )
+            scores: dict[str, dict[str, float]] = {name: {} for name in names}
+            for row in reader:
+                for name in names:
+                    if row[name]:
+                        scores[name][row["arch"]] = float(row[name])
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+    except (ValueError, TypeError, csv.Error) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: line {reader.line_num}: {error}") from None
+    return scores
+
+
+def summarize_ranking(
+    evaluations: Sequence[Evaluation], truth: Truth, seed: int, zero_cost: dict[str, dict[str, float]]
+) -> dict[str, Any]:
+    """Kendall and Spearman of every score against the true accuracy; `rows` in the order they are to be read.
+
+    Scores that lack some of the cells are judged on those they have (`n`); where there are such, every other score is
+    judged on the cells that all have as well (`common`, NaN where nothing is left out).
+    """
+    table = truth.table
+    assert table.space is not None
+    archs = [evaluation.arch for evaluation in evaluations]
+    accuracy = np.array([truth.accuracy(arch) for arch in archs])
+    losses = np.stack([evaluation.losses for evaluation in evaluations])
+    last = losses.shape[1] - 1
+    scores = {
+        ROWS_PER_STEP.format(step): -np.nan_to_num(losses[:, step], posinf=np.finfo(np.float64).max)
+        for step in sorted({*(s for s in STEPS if s < last), last})
+    }
+    flops, params = table.space.total_costs(table.space.to_codes(archs))
+    scores |= {"params": params.astype(np.float64), "FLOPs": flops.astype(np.float64)}
+    texts = [table.space.format(arch) for arch in archs]
+    scores |= {
+        f"{name} (file)": np.array([column.get(text, math.nan) for text in texts]) for name, column in zero_cost.items()
+    }
+    known = ~np.isnan(accuracy)
+    common = known & np.all([~np.isnan(values) for values in scores.values()], axis=0)
+    rows = []
+    for name, values in scores.items():
+        own = known & ~np.isnan(values)
+        rows.append(
+            {
+                "score": name,
+                "n": int(own.sum()),
+                "kendall_tau": kendall_tau(values[own], accuracy[own]),
+                "spearman": spearman(values[own], accuracy[own]),
+                "kendall_tau_common": kendall_tau(values[common], accuracy[common]),
+                "spearman_common": spearman(values[common], accuracy[common]),
+            }
+        )
+    by_step = [kendall_tau(-np.nan_to_num(column, posinf=1e300)[known], accuracy[known]) for column in losses.T]
+    return {
+        "seed": seed,
+        "n": int(known.sum()),
+        "n_common": int(common.sum()),
+        "rows": rows,
+        "kendall_tau_by_step": by_step,
+        "train_s": float(sum(evaluation.train_s for evaluation in evaluations)),
+    }

@@ -1,0 +1,203 @@
+"""What every seed of a run shares: images, teacher, space, table of trained cells; and how one cell is evaluated."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from common.benchmarks import load_benchmark
+from common.benchmarks.table import BenchmarkTable, Column
+from common.datasets.batch import Batch, select_batch
+from common.datasets.images import ImageSet, load_images
+from common.errors import InputError
+from common.metrics import rank_of
+from common.networks.base import TappedNetwork, in_mode
+from common.networks.teachers import build_teacher, load_teacher
+from common.seeds import torch_seeded
+from common.spaces import SearchSpace, make_space
+from common.training.classifier import ClassifierSettings, evaluate, train_classifier
+from rminas.candidate import CandidateSettings, train_candidate, untrainable
+from rminas.config import Config
+from rminas.draws import rng_for
+from rminas.objective import Objective
+
+# The published ones, and for digits one that learns them in seconds.
+TEACHERS = {"cifar10": "resnet20", "cifar100": "resnet101", "imagenet16_120": "nasbench201", "digits": "resnet20"}
+TEACHER_SEED = 0  # a teacher trained here is the same whatever the seeds of the searches
+TEACHER_FILE = "teacher.pt"
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The looked-up accuracy: a table of trained cells and the column of it that is reported."""
+
+    table: BenchmarkTable
+    column: Column
+
+    @classmethod
+    def load(cls, path: str, dataset: str) -> Truth:
+        """Test accuracy after the longest training (validation where there is no test). Raises InputError."""
+        table = load_benchmark(path or None, dataset=dataset)
+        columns = table.accuracies(dataset, "test") or table.accuracies(dataset, "valid")
+        if table.space is None or not columns:
+            raise InputError(f"{table.source.path}: holds no architectures with an accuracy on {dataset!r}")
+        return cls(table, columns[0])
+
+    @property
+    def best(self) -> float:
+        """The highest accuracy of the table, percent."""
+        return float(np.nanmax(self.column.values))
+
+    def accuracy(self, arch: Any) -> float:
+        """Percent; NaN for an architecture that the table lacks."""
+        row = self.table.index_of(arch)
+        return float("nan") if row is None else float(self.column.values[row])
+
+    def look_up(self, arch: Any) -> dict[str, Any]:
+        """What the record says of an architecture; rank 1 is the best accuracy of the table."""
+        values, accuracy = self.column.values, self.accuracy(arch)
+        assert self.table.space is not None
+        return {
+            "arch": self.table.space.format(arch),
+            "index": self.table.index_of(arch),
+            "test_acc": accuracy,
+            "rank": rank_of(accuracy, values),
+            "regret": self.best - accuracy,
+        }
+
+
+@dataclass(frozen=True)
+class Task:
+    """Images, their teacher on the device, and the space whose candidates are to imitate it."""
+
+    config: Config
+    space: SearchSpace
+    images: ImageSet
+    teacher: TappedNetwork
+    device: torch.device
+
+    def batch(self, seed: int) -> Batch:
+        """The one batch of a seed."""
+        settings = self.config.rminas
+        return select_batch(
+            self.images,
+            self.teacher,
+            self.config.train.batch_size,
+            rng_for(seed, "batch"),
+            settings.pool,
+            self.config.teacher.mode,
+            self.device,
+        )
+
+    def evaluator(self, seed: int, batch: Batch) -> Callable[[Any], np.ndarray]:
+        """From an architecture to its trajectory of losses, (OBSERVE + 1,) float64.
+
+        The initial weights depend on the seed and the architecture, and not on when it is evaluated: so the same cell
+        gets the same loss in a search, in a ranking and in whatever order or company it is evaluated.
+        """
+        config = self.config
+        with torch.no_grad():
+            _, taps = cast(TappedNetwork, in_mode(self.teacher, config.teacher.mode)).forward_taps(batch.x)
+        objective = Objective.of(taps, batch.y, config.rminas.loss_beta, config.rminas.hsic)
+        optim = config.optim
+        settings = CandidateSettings(
+            config.rminas.observe, optim.base_lr, optim.momentum, optim.weight_decay, config.train.channels_last
+        )
+
+        def evaluate_arch(arch: Any) -> np.ndarray:
+            if not self.space.reaches_output(arch):
+                return untrainable(settings.steps)
+            with torch_seeded(rng_for(seed, "weights", *self.space.to_codes([arch])[0].tolist())):
+                network = self.space.build(arch)
+            return train_candidate(network.to(self.device), batch.x, objective, settings)
+
+        return evaluate_arch
+
+
+@dataclass(frozen=True)
+class TeacherInfo:
+    """Where a teacher came from: what the run record says of it."""
+
+    name: str
+    weights: str
+    sha256: str  # of its parameters and statistics
+    mode: str
+    test_acc: float  # percent, in that mode
+
+
+def load_task(
+    config: Config,
+    images: ImageSet,
+    device: torch.device,
+    folder: Path,
+    on_epoch: Callable[[int, float, float], object] = lambda epoch, loss, acc: None,
+) -> tuple[Task, TeacherInfo]:
+    """The task of a config; a teacher without named weights is trained here and kept in `folder`.
+
+    Raises: InputError when the weights are missing or of another network, or nothing says how to train them.
+    """
+    space = make_space(
+        config.space.name,
+        channels=config.train.channels,
+        cells_per_stage=config.space.cells_per_stage,
+        num_classes=images.num_classes,
+        image_size=images.image_size,
+    )
+    name, weights = config.teacher.name or TEACHERS[images.name], config.teacher.weights
+    if weights:
+        teacher = load_teacher(name, weights, images.num_classes, device)
+    else:
+        if not config.teacher.epochs:
+            raise InputError(
+                f"TEACHER.WEIGHTS is empty: name the weights of a {name} trained on {images.name}, train them with "
+                "`python -m rminas.teacher`, or give TEACHER.EPOCHS to train them at the start of this run"
+            )
+        weights = str(folder / TEACHER_FILE)
+        teacher = _trained(config, name, images, device, folder / TEACHER_FILE, on_epoch)
+    mode = config.teacher.mode
+    info = TeacherInfo(name, weights, _fingerprint(teacher), mode, evaluate(teacher, images, device, mode))
+    return Task(config, space, images, teacher, device), info
+
+
+def load_config_images(config: Config) -> ImageSet:
+    """The images of a config. Raises InputError when they are not what it says they are."""
+    images = load_images(config.data.name, config.data.path or None)
+    for key, asked, there in (
+        ("DATA.NUM_CLASSES", config.data.num_classes, images.num_classes),
+        ("DATA.IM_SIZE", config.data.im_size, images.image_size),
+    ):
+        if asked not in (0, there):
+            raise InputError(f"{key} is {asked}, but {images.source} has {there}")
+    return images
+
+
+def _trained(
+    config: Config,
+    name: str,
+    images: ImageSet,
+    device: torch.device,
+    file: Path,
+    on_epoch: Callable[[int, float, float], object],
+) -> TappedNetwork:
+    """A teacher trained here, or what is missing of it."""
+    settings = ClassifierSettings(
+        epochs=config.teacher.epochs, batch_size=config.teacher.batch_size, lr=config.teacher.base_lr
+    )
+    with torch_seeded(rng_for(TEACHER_SEED, "teacher", 0)):
+        teacher = build_teacher(name, images.num_classes)
+    train_classifier(teacher, images, settings, rng_for(TEACHER_SEED, "teacher", 1), device, file, on_epoch)
+    return teacher.eval().requires_grad_(False)
+
+
+def _fingerprint(network: TappedNetwork) -> str:
+    digest = hashlib.sha256()
+    for key, value in sorted(network.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,48 @@
+"""One thread for torch, a tiny NAS-Bench-201 space, and a made batch with a made teacher's features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from common.spaces import SearchSpace, make_space
+
+
+class MadeBatch(NamedTuple):
+    """Images (B, 3, 8, 8) and labels (B,) with the taps of an untrained network as the teacher's."""
+
+    x: Tensor
+    y: Tensor
+    teacher_taps: tuple[Tensor, ...]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Small tensors gain nothing from more, and the order of sums, so every digit, stays the same."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tiny_space() -> SearchSpace:
+    return make_space("nasbench201", channels=4, cells_per_stage=1, image_size=8)
+
+
+@pytest.fixture(scope="session")
+def made_batch(tiny_space: SearchSpace) -> MadeBatch:
+    """Float64, 12 images."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        x = torch.randn(12, 3, 8, 8, dtype=torch.float64)
+        teacher = make_space("nasbench201", channels=6, cells_per_stage=1, image_size=8).build(
+            tiny_space.parse("|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|none~1|none~2|")
+        )
+        with torch.no_grad():
+            taps = teacher.double().forward_taps(x)[1]
+        return MadeBatch(x, torch.randint(10, (12,)), taps)

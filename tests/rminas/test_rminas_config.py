@@ -1,0 +1,150 @@
+"""The config: both published dialects, types, overrides, unknown keys, and every YAML that ships."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from common.errors import InputError
+from common.runs.config import nested, pairs
+from rminas.config import Config, read_config
+
+ROOT = Path(__file__).resolve().parents[2]
+ARCHIVE = """
+RNG_SEED: 7
+SEARCH: {DATASET: 'cifar100', IM_SIZE: 32}
+DATA_LOADER: {BACKEND: 'custom'}
+OUT_DIR: 'experiment/a'
+OPTIM: {BASE_LR: 0.2, MOMENTUM: 0.8, WEIGHT_DECAY: 5e-3, MAX_EPOCH: 150}
+TRAIN: {BATCH_SIZE: 64, CHANNELS: 8, LAYERS: 8, CHECKPOINT_PERIOD: 10}
+"""
+XNAS = """
+SPACE: {NAME: infer_nb201}
+LOADER: {DATASET: cifar100, NUM_CLASSES: 100, BATCH_SIZE: 64}
+OPTIM: {BASE_LR: 0.2, MOMENTUM: 0.8, WEIGHT_DECAY: 0.005, MAX_EPOCH: 150}
+TRAIN: {CHANNELS: 8, LAYERS: 8}
+RMINAS: {LOSS_BETA: 0.7, RF_WARMUP: 90, RF_THRESRATE: 0.1, RF_SUCC: 20}
+BENCHMARK: {NB201PATH: some.pth}
+OUT_DIR: experiment/a
+"""
+
+
+def read(tmp_path: Path, text: str, *words: str) -> Config:
+    path = tmp_path / "made.yaml"
+    path.write_text(text)
+    return read_config(path, pairs(words))[0]
+
+
+def refused(tmp_path: Path, text: str, *words: str) -> str:
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, text, *words)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_the_defaults_are_the_published_settings_for_nasbench201():
+    config = Config()
+    assert (config.optim.base_lr, config.optim.momentum, config.optim.weight_decay) == (0.1, 0.9, 5e-4)
+    assert (config.train.channels, config.space.cells_per_stage, config.train.batch_size) == (16, 5, 32)
+    r = config.rminas
+    assert (r.observe, r.loss_beta, r.pool, r.rf_warmup, r.rf_thresrate) == (150, 0.8, 16, 100, 0.05)
+    assert (r.forest, r.rf_succ, r.top, r.candidates, r.vote, r.hsic) == (30, 100, 50, 1000, "sum", "biased")
+    assert config.teacher.mode == "eval"
+
+
+def test_both_dialects_load_into_the_same_settings(tmp_path):
+    archive, xnas = read(tmp_path, ARCHIVE), read(tmp_path, XNAS)
+    assert (archive.rng_seed, archive.data.im_size, archive.data.name) == (7, 32, "cifar100")
+    assert (archive.train.batch_size, archive.train.channels, archive.optim.weight_decay) == (64, 8, 0.005)
+    assert (xnas.rminas.loss_beta, xnas.rminas.rf_warmup, xnas.rminas.rf_succ) == (0.7, 90, 20)
+    assert (xnas.space.name, xnas.benchmark.path, xnas.data.num_classes) == ("nasbench201", "some.pth", 100)
+    assert archive == replace(
+        xnas, rng_seed=7, data=replace(xnas.data, num_classes=0, im_size=32), rminas=Config().rminas,
+        benchmark=Config().benchmark,
+    )  # fmt: skip
+
+
+def test_keys_of_the_dialects_that_decide_nothing_are_noted(tmp_path):
+    path = tmp_path / "made.yaml"
+    path.write_text(ARCHIVE)
+    notes = read_config(path, [])[1]
+    assert len(notes) == 4
+    assert any("OPTIM.MAX_EPOCH has no effect: the steps of a candidate are RMINAS.OBSERVE" in note for note in notes)
+
+
+@pytest.mark.parametrize("dataset", ["imagenet16", "imagenet16_120", "ImageNet16-120"])
+def test_imagenet16_has_several_names(tmp_path, dataset: str):
+    assert read(tmp_path, f"LOADER: {{DATASET: {dataset}}}").data.name == "imagenet16_120"
+
+
+def test_overrides_win_and_are_read_by_the_type_of_the_key(tmp_path):
+    config = read(
+        tmp_path, ARCHIVE, "OUT_DIR", "other/", "OPTIM.BASE_LR", "1e-2", "TRAIN.CHANNELS_LAST", "False",
+        "LOADER.BATCH_SIZE", "16", "rminas.observe", "7", "DATA.PATH", "5",
+    )  # fmt: skip
+    assert (config.out_dir, config.optim.base_lr, config.train.channels_last) == ("other/", 0.01, False)
+    assert (config.train.batch_size, config.rminas.observe, config.data.path) == (16, 7, "5")
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "parts"),
+    [
+        ("OPTIM: {BASE_RL: 0.1}", (), ("made.yaml: unknown key OPTIM.BASE_RL", "did you mean OPTIM.BASE_LR?")),
+        ("RMINAS: {RF_SUC: 1}", (), ("RMINAS.RF_SUC", "did you mean RMINAS.RF_SUCC?")),
+        ("OBSERVE: 3", (), ("OBSERVE", "did you mean RMINAS.OBSERVE?")),
+        ("OPTIM: 3", (), ("unknown key OPTIM",)),
+        ("{}", ("TRAIN.CHANELS", "3"), ("command line: unknown key TRAIN.CHANELS", "TRAIN.CHANNELS?")),
+        ("{}", ("XYZXYZ", "3"), ("unknown key XYZXYZ; known: ", "TRAIN.CHANNELS")),
+        ("TRAIN: {CHANNELS: many}", (), ("TRAIN.CHANNELS is 'many', expected a whole number",)),
+        ("TRAIN: {CHANNELS: 16.5}", (), ("TRAIN.CHANNELS is 16.5, expected a whole number",)),
+        ("TRAIN: {CHANNELS: true}", (), ("TRAIN.CHANNELS is True, expected a whole number",)),
+        ("TRAIN: {CHANNELS: [1, 2]}", (), ("TRAIN.CHANNELS is [1, 2], expected a whole number",)),
+        ("TRAIN: {CHANNELS: 0}", (), ("TRAIN.CHANNELS is 0, expected at least 1",)),
+        ("TRAIN: {CHANNELS: }", (), ("TRAIN.CHANNELS is None, expected a whole number",)),
+        ("OPTIM: {BASE_LR: .nan}", (), ("OPTIM.BASE_LR is nan, expected a number",)),
+        ("OPTIM: {BASE_LR: true}", (), ("OPTIM.BASE_LR is True, expected a number",)),
+        ("TRAIN: {CHANNELS_LAST: 1}", (), ("TRAIN.CHANNELS_LAST is 1, expected true or false",)),
+        ("RMINAS: {VOTE: max}", (), ("RMINAS.VOTE is 'max', expected one of sum, greedy",)),
+        ("SPACE: {NAME: infer_darts}", (), ("SPACE.NAME is 'infer_darts', expected one of nasbench201",)),
+        ("{}", ("RMINAS.OBSERVE", "150.0"), ("RMINAS.OBSERVE is '150.0', expected a whole number",)),
+        ("{}", ("RMINAS.OBSERVE",), ("'RMINAS.OBSERVE' has no value",)),
+        ("[1, 2]", (), ("expected settings as KEY: value, found list",)),
+        ("a: [1", (), ("not YAML",)),
+        (
+            "{SEARCH: {DATASET: cifar10}, LOADER: {DATASET: cifar100}}", (),
+            ("SEARCH.DATASET and LOADER.DATASET mean the same and differ",),
+        ),
+    ],
+)  # fmt: skip
+def test_bad_settings_are_one_line_naming_the_key(tmp_path, text: str, words: tuple[str, ...], parts: tuple[str, ...]):
+    message = refused(tmp_path, text, *words)
+    for part in parts:
+        assert part in message
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"none\.yaml: cannot be read"):
+        read_config(tmp_path / "none.yaml", [])
+
+
+def test_the_saved_config_loads_to_the_same_settings(tmp_path):
+    config = read(tmp_path, XNAS, "OPTIM.WEIGHT_DECAY", "1e-7")
+    assert read(tmp_path, yaml.safe_dump(nested(config))) == config
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("nb201_*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_config_loads(path: Path):
+    config, _ = read_config(path, [])
+    assert config.space.name == "nasbench201"
+    assert config.data.name.replace("_120", "") == path.stem.removeprefix("nb201_")
+    if config.data.name != "digits":  # the published settings throughout
+        assert (config.optim, config.train, config.rminas) == (Config().optim, Config().train, Config().rminas)
+
+
+def test_the_archives_nasbench201_configs_and_digits_ship():
+    shipped = {path.stem for path in (ROOT / "configs").glob("nb201_*.yaml")}
+    assert shipped == {"nb201_cifar10", "nb201_cifar100", "nb201_imagenet16", "nb201_digits"}
