@@ -60,7 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--ea_budget", type=at_least_two, default=10_000, help="evolution: architectures the predictor may score")
 
     add = parser.add_argument_group("run").add_argument
-    add("--seed", type=int, default=0, help="first seed")
+    add("--seed", type=not_below_zero, default=0, help="first seed")
     add("--seeds", type=whole, default=1, help="number of seeds, counted up from --seed")
     add("--device", choices=DEVICES, default="auto", help="where to compute")
     add("--out", type=Path, metavar="FOLDER", help="run folder; default: runs/renas/<name made from the settings>")
@@ -110,7 +110,7 @@ def main(argv: list[str] | None = None) -> None:
 def _make_experiment(args: argparse.Namespace, parts: tuple[str, ...], table: Any) -> Experiment:
     import numpy as np
 
-    from renas.experiment import Experiment, train_count
+    from renas.experiment import Experiment, check_experiment, train_count
     from renas.protocol import choose_columns
     from renas.search import EvolutionSettings
     from renas.training import TrainSettings
@@ -122,7 +122,7 @@ def _make_experiment(args: argparse.Namespace, parts: tuple[str, ...], table: An
     columns = choose_columns(table, args.dataset or _first_dataset(table), args.protocol, args.label, args.report)
     labelled = int(np.sum(~np.isnan(columns.label.values)))
     train = TrainSettings(args.lr, args.weight_decay, args.num_epochs, args.batch_size, args.loss, args.continuity)
-    return Experiment(
+    experiment = Experiment(
         table=table,
         columns=columns,
         protocol=args.protocol,
@@ -133,6 +133,8 @@ def _make_experiment(args: argparse.Namespace, parts: tuple[str, ...], table: An
         search=args.search,
         evolution=EvolutionSettings(args.ea_population, args.ea_tournament, args.ea_budget),
     )
+    check_experiment(experiment)
+    return experiment
 
 
 def _first_dataset(table: Any) -> str:
@@ -230,6 +232,10 @@ def not_negative(text: str) -> float:
     return _checked(float(text), text, float(text) >= 0, "a number of at least 0")
 
 
+def not_below_zero(text: str) -> int:
+    return _checked(int(text), text, int(text) >= 0, "a whole number of at least 0")
+
+
 def whole(text: str) -> int:
     return _checked(int(text), text, int(text) >= 1, "a whole number of at least 1")
 
@@ -239,6 +245,6 @@ def at_least_two(text: str) -> int:
 
 
 def _checked(value: Any, text: str, good: bool, wanted: str) -> Any:
-    if not good or not math.isfinite(value):
+    if not good or value == math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
     return value

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.benchmarks.table import BenchmarkTable, FeatureSource
-from common.encoding import ChannelSubset, EncodedFeatures, encode, part_channels
+from common.encoding import PARTS, ChannelSubset, EncodedFeatures, encode, part_channels
 from common.errors import InputError
 from common.metrics import kendall_tau, rank_of, spearman
 from common.seeds import named_rngs
@@ -46,10 +46,9 @@ class Experiment:
         """The table's feature tensors: prepared ones where the table brings them, else encoded on the fly."""
         table = self.table
         if table.prepared is not None:
-            wanted = part_channels(table.prepared.shape[0], self.parts)
-            if len(wanted) == table.prepared.shape[0]:
+            if self.parts == PARTS:  # whatever the channels are
                 return table.prepared
-            return ChannelSubset(table.prepared, tuple(wanted))
+            return ChannelSubset(table.prepared, tuple(part_channels(table.prepared.shape[0], self.parts)))
         assert table.space is not None
         assert table.codes is not None
         return EncodedFeatures(table.space, table.codes, self.parts)
@@ -89,6 +88,21 @@ def train_count(table_size: int, labelled: int, train_num: int | None, train_rat
             "at least 2 must be left to test on"
         )
     return asked
+
+
+def check_experiment(experiment: Experiment) -> None:
+    """Raises InputError, before anything is trained or written, for an experiment that could not be finished."""
+    _ = experiment.features  # the parts must be there
+    path, columns = experiment.table.source.path, experiment.columns
+    labelled, reported = (~np.isnan(column.values) for column in (columns.label, columns.report))
+    both = int(np.sum(labelled & reported))
+    if not both:
+        raise InputError(f"{path}: no architecture has both {columns.label.name} and {columns.report.name}")
+    if int(reported.sum()) - min(experiment.n_train, both) < 2:
+        raise InputError(
+            f"{path}: {columns.report.name} is known of {int(reported.sum()):,} architectures only: with "
+            f"{experiment.n_train:,} to train on, at least 2 must be left to test on"
+        )
 
 
 def run_seed(
@@ -143,7 +157,7 @@ def run_seed(
         ranked = np.argsort(-scores, kind="stable")
     usable = ~np.isnan(label) & ~np.isnan(report)
     if experiment.protocol == "demo":  # the best scored as they come, cells of the training sample among them
-        candidates = [int(row) for row in islice(ranked, experiment.count) if usable[row]]
+        candidates = list(islice((int(row) for row in ranked if usable[row]), experiment.count))
         evaluated = candidates
     else:
         candidates = distinct_rows(ranked, experiment.count, usable, table.key, known=trained)

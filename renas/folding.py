@@ -44,6 +44,11 @@ class FoldedLeNet:
         zero = torch.from_numpy(-standardizer.mean / standardizer.scale)  # what an entry of 0 becomes
         varying = np.triu(np.ones((side, side), dtype=bool), 1)
         self.entries = np.flatnonzero(varying)  # positions of a V*V matrix that hold anything
+        # Subtracted before the products: where all training cells share a cost of millions, which is centred but not
+        # scaled, the products would round away everything else. `zero` makes up for what the mean loses as float32.
+        centre = standardizer.mean.reshape(channels, -1)[:, self.entries]
+        self.centre = torch.from_numpy(centre.T.astype(np.float32))  # (entries, channels)
+        zero.flatten(1)[:, self.entries] += self.centre.T / scale.flatten(1)[:, self.entries]
         # Layers work in float64 here and are rounded to float32 once, at the end.
         with torch.no_grad():
             first = _fold(*_with_norm(conv1, norm1), varying, zero)
@@ -81,7 +86,7 @@ class FoldedLeNet:
         n = len(tensors)
         flat = tensors.reshape(n, self.shape[0], -1)
         x = torch.from_numpy(np.ascontiguousarray(flat[:, :, self.entries].transpose(0, 2, 1), dtype=np.float32))
-        x = x.reshape(n, -1)
+        x = x.sub_(self.centre).reshape(n, -1)
         for bias, products in self.layers:
             out = bias.expand(n, -1).contiguous()
             for of, to, weight in products:

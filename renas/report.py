@@ -101,8 +101,9 @@ def write_plots(experiment: Experiment, records: list[dict[str, Any]], scores: n
         axes.plot(truth[tested], scores[tested], ".", markersize=3, alpha=0.5, color="tab:blue")
     axes.plot(first["found"]["test_acc"], scores[first["found"]["index"]], "r*", markersize=12, label="found")
     # A few degenerate architectures at chance level must not squeeze all others into a corner.
-    low = float(np.percentile(truth[tested], 5))
-    axes.set_xlim(low - 0.05 * (truth[tested].max() - low), truth[tested].max() + 0.05 * (truth[tested].max() - low))
+    low, top = np.percentile(truth[tested], [5, 100]) if tested.any() else (0.0, 0.0)
+    if low < top:
+        axes.set_xlim(low - 0.05 * (top - low), top + 0.05 * (top - low))
     axes.set_xlabel(f"{report.name} (%), best 95 %")
     axes.set_ylabel("predicted score")
     axes.set_title(f"seed {first['seed']}: tau {_number(first['kendall_tau']):.3f}, {first['n_test']:,} not trained on")
@@ -118,7 +119,8 @@ def write_plots(experiment: Experiment, records: list[dict[str, Any]], scores: n
     axes.step(steps, curves.mean(0), where="post", color="tab:blue", linewidth=2, label=f"mean of {len(records)} seeds")
     axes.axvline(experiment.n_train + 0.5, color="gray", linestyle=":", label="random sample | predictor's choice")
     axes.axhline(float(np.nanmax(truth)), color="tab:green", linewidth=1, label="best of the table")
-    top, start = float(np.nanmax(truth)), float(np.nanmean(curves[:, min(10, curves.shape[1] - 1)]))
+    # From the eleventh evaluation on: the first few would squeeze all that follows.
+    top, start = float(np.nanmax(truth)), float(np.nanmin(curves.mean(0)[min(10, curves.shape[1] - 1) :]))
     axes.set_ylim(start - 0.2 * (top - start), top + 0.1 * (top - start) + 1e-3)
     axes.set_xlabel("architectures evaluated")
     axes.set_ylabel(f"{report.name} (%) of the best by {experiment.columns.label.name}")

@@ -14,11 +14,13 @@ Arch = TypeVar("Arch")
 
 MAX_STEPS = 8  # mutations from a parent to a mutant not scored before
 VAIN = 0.1  # share of new mutants below which a round counts as vain
+VAIN_DRAWS = 1000  # in a row without a new architecture: a space smaller than the population
 
 
 def top_rows(scores: np.ndarray, count: int) -> np.ndarray:
-    """Rows of the `count` highest of (N,) scores, best first; ties go to the lower row."""
+    """Rows of the `count` highest of (N,) scores, best first; ties go to the lower row, NaN comes last."""
     count = min(count, len(scores))
+    scores = np.where(np.isnan(scores), -np.inf, scores)  # what a predictor gives whose training diverged
     # One partition to find the threshold, then a sort of the few rows that reach it: N is up to 423,624.
     threshold = np.partition(scores, len(scores) - count)[len(scores) - count] if count else 0
     reaching = np.flatnonzero(scores >= threshold)
@@ -76,8 +78,16 @@ def evolve(
 
     Args: score: from n architectures to (n,) scores, higher is better.
     """
-    archs: list[Arch] = space.sample_distinct(min(settings.population, settings.budget), rng)
-    seen = {space.canonical_key(arch) for arch in archs}
+    archs: list[Arch] = []
+    seen: set[str] = set()
+    draws = 0
+    while len(archs) < min(settings.population, settings.budget) and draws < VAIN_DRAWS:
+        arch = space.sample(rng)
+        key = space.canonical_key(arch)
+        draws = draws + 1 if key in seen else 0
+        if key not in seen:
+            seen.add(key)
+            archs.append(arch)
     scores = np.asarray(score(archs))
     on_scored(len(archs))
     best_after = [float(scores.max())]

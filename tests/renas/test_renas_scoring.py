@@ -179,3 +179,13 @@ def test_a_predictor_scores_the_same_after_more_training_elsewhere():
     assert np.array_equal(predictor.predict(tensors), first)
     predictor.network.train()
     close(predictor.score(Prepared(tensors)), first)
+
+
+def test_channels_that_hardly_vary_are_normalised_as_batch_norm_does():
+    """Where the variance is as small as the constant that batch norm adds to it."""
+    tensors = np.triu(np.random.default_rng(0).normal(size=(600, 2, 4, 4)), 1)
+    predictor = trained(tensors[:60])
+    for layer in predictor.network.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.running_var.fill_(2e-5)
+    close(predictor.score(Prepared(tensors)), predictor.predict(tensors))

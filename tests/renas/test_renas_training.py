@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from common.encoding import encode
 from common.seeds import torch_seeded
 from common.spaces import make_space
+from renas import training as training_module
 from renas.predictor import LeNet
 from renas.training import TrainSettings, fit_predictor
 
@@ -236,6 +237,18 @@ def test_the_weights_of_the_first_epoch_with_the_best_training_tau_are_kept(coun
     until_then = dataclasses.replace(RESTLESS, num_epochs=history.best_epoch + 1)
     others = sample(60, seed=1)[0]
     np.testing.assert_allclose(predictor.predict(others), fit(data, until_then, seed)[0].predict(others), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("taus", "best"),
+    [((math.nan, math.nan, -0.5, -0.25), 3), ((0.5, math.nan, 0.25, 0.5), 0), ((math.nan,) * 4, 3)],
+)
+def test_an_epoch_whose_tau_is_no_number_is_never_the_best(
+    taus: tuple[float, ...], best: int, monkeypatch: pytest.MonkeyPatch
+):
+    left = iter(taus)
+    monkeypatch.setattr(training_module, "kendall_tau", lambda *_: next(left))
+    assert fit(sample(20), SHORT)[1].best_epoch == best
 
 
 def test_every_epoch_reports_its_training_tau():
