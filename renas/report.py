@@ -94,14 +94,15 @@ def write_plots(experiment: Experiment, records: list[dict[str, Any]], scores: n
     tested[first["trained"]] = False
     figure, axes = plt.subplots(figsize=(5.5, 4.5), layout="constrained")
     truth = report.values
-    if tested.sum() > HEXBIN_FROM:
-        bins = axes.hexbin(truth[tested], scores[tested], gridsize=70, bins="log", mincnt=1, cmap="viridis")
-        figure.colorbar(bins, label="architectures")
-    else:
-        axes.plot(truth[tested], scores[tested], ".", markersize=3, alpha=0.5, color="tab:blue")
-    axes.plot(first["found"]["test_acc"], scores[first["found"]["index"]], "r*", markersize=12, label="found")
     # A few degenerate architectures at chance level must not squeeze all others into a corner.
     low, top = np.percentile(truth[tested], [5, 100]) if tested.any() else (0.0, 0.0)
+    shown = tested & (truth >= low)
+    if shown.sum() > HEXBIN_FROM:
+        bins = axes.hexbin(truth[shown], scores[shown], gridsize=70, bins="log", mincnt=1, cmap="viridis")
+        figure.colorbar(bins, label="architectures")
+    else:
+        axes.plot(truth[shown], scores[shown], ".", markersize=3, alpha=0.5, color="tab:blue")
+    axes.plot(first["found"]["test_acc"], scores[first["found"]["index"]], "r*", markersize=12, label="found")
     if low < top:
         axes.set_xlim(low - 0.05 * (top - low), top + 0.05 * (top - low))
     axes.set_xlabel(f"{report.name} (%), best 95 %")
