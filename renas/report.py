@@ -133,7 +133,9 @@ def write_plots(experiment: Experiment, records: list[dict[str, Any]], scores: n
 def _best_so_far(experiment: Experiment, record: dict[str, Any]) -> np.ndarray:
     """Reported accuracy of the best-by-label architecture after each evaluation, padded to n_train + count."""
     label, report = experiment.columns.label.values, experiment.columns.report.values
-    rows = [*record["trained"], *(candidate["index"] for candidate in record["candidates"])]
+    # The record holds the sample by row; a table in order of quality would draw a climb that is not there.
+    sample = np.random.default_rng(record["seed"]).permutation(record["trained"]).tolist()
+    rows = [*sample, *(candidate["index"] for candidate in record["candidates"])]
     curve = np.full(experiment.n_train + experiment.count, np.nan)
     best, value = -np.inf, np.nan
     for step in range(len(curve)):

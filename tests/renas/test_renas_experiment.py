@@ -279,6 +279,9 @@ def test_evolution_follows_the_seed(make_table: MakeTable, fake: Any):
     first, again, other = (run_seed(an_experiment(table, search="ea"), seed, CPU).record for seed in (0, 0, 1))
     assert first["best_score_after_round"] == again["best_score_after_round"] != other["best_score_after_round"]
     assert first["candidates"] == again["candidates"]
+    # draws of its own: how many cells are sampled for training shifts nothing
+    more = run_seed(an_experiment(table, search="ea", n_train=12), 0, CPU).record
+    assert more["best_score_after_round"] == first["best_score_after_round"]
 
 
 # with the real predictor -------------------------------------------------------------------------------------------

@@ -179,19 +179,27 @@ def test_both_plots_show_something_and_follow_their_records(table: BenchmarkTabl
     assert not np.array_equal(search, other[1])
 
 
+def test_cells_that_were_trained_on_are_not_among_the_predictions(table: BenchmarkTable, tmp_path: Path):
+    for name, score_of_trained in (("a", 0.0), ("b", 99.0)):
+        scores = np.arange(20.0)
+        scores[:4] = score_of_trained
+        write_plots(an_experiment(table), [a_record(0)], scores, tmp_path / name)
+    assert np.array_equal(pictures(tmp_path / "a")[0], pictures(tmp_path / "b")[0])
+
+
 def test_many_architectures_are_plotted_as_a_density(make_table: MakeTable, tmp_path: Path):
     rng = np.random.default_rng(0)
     small = make_table(cifar10_valid_12=accuracies(0), cifar10_test_200=accuracies(1))
     assert small.space is not None
-    report = rng.uniform(80, 95, 6000)
+    report = rng.uniform(80, 95, 8000)
     report[5::7] = np.nan
     columns = {
-        name: replace(column, values=report if "test" in name else rng.uniform(70, 90, 6000))
+        name: replace(column, values=report if "test" in name else rng.uniform(70, 90, 8000))
         for name, column in small.columns.items()
     }
-    codes = small.space.all_codes()[:6000]  # type: ignore[attr-defined]
+    codes = small.space.all_codes()[:8000]  # type: ignore[attr-defined]
     experiment = an_experiment(BenchmarkTable(small.source, columns, small.space, codes))
-    write_plots(experiment, [a_record(0)], np.nan_to_num(report / 10 + rng.normal(0, 0.2, 6000)), tmp_path)
+    write_plots(experiment, [a_record(0)], np.nan_to_num(report / 10 + rng.normal(0, 0.2, 8000)), tmp_path)
     scatter, _ = pictures(tmp_path)
     assert colour_share(scatter, 68, 1, 84) > 0.01  # viridis's darkest: cells of the density that hold a few
 
