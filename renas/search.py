@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,7 +15,6 @@ Arch = TypeVar("Arch")
 
 MAX_STEPS = 8  # mutations from a parent to a mutant not scored before
 VAIN = 0.1  # share of new mutants below which a round counts as vain
-VAIN_DRAWS = 1000  # in a row without a new architecture: a space smaller than the population
 
 
 def top_rows(scores: np.ndarray, count: int) -> np.ndarray:
@@ -78,16 +78,8 @@ def evolve(
 
     Args: score: from n architectures to (n,) scores, higher is better.
     """
-    archs: list[Arch] = []
-    seen: set[str] = set()
-    draws = 0
-    while len(archs) < min(settings.population, settings.budget) and draws < VAIN_DRAWS:
-        arch = space.sample(rng)
-        key = space.canonical_key(arch)
-        draws = draws + 1 if key in seen else 0
-        if key not in seen:
-            seen.add(key)
-            archs.append(arch)
+    first = list(islice(space.distinct_samples(rng), min(settings.population, settings.budget)))
+    archs, seen = [arch for _, arch in first], {key for key, _ in first}
     scores = np.asarray(score(archs))
     on_scored(len(archs))
     best_after = [float(scores.max())]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -122,23 +123,28 @@ class SearchSpace(ABC, Generic[Arch]):
     def build(self, arch: Arch) -> TappedNetwork:
         """A freshly initialised trainable network (torch's current random state decides the weights)."""
 
+    def distinct_samples(self, rng: np.random.Generator, max_tries: int = 1000) -> Iterator[tuple[str, Arch]]:
+        """Canonical keys and architectures, random, each key once; ends after `max_tries` draws in a row in vain."""
+        seen: set[str] = set()
+        tries = 0
+        while tries < max_tries:
+            arch = self.sample(rng)
+            key = self.canonical_key(arch)
+            if key in seen:
+                tries += 1
+                continue
+            tries = 0
+            seen.add(key)
+            yield key, arch
+
     def sample_distinct(self, count: int, rng: np.random.Generator, max_tries: int = 1000) -> list[Arch]:
         """`count` random architectures with distinct canonical keys.
 
         Raises: SpaceExhausted when `max_tries` draws in a row bring nothing new.
         """
-        found: dict[str, Arch] = {}
-        tries = 0
-        while len(found) < count:
-            arch = self.sample(rng)
-            key = self.canonical_key(arch)
-            if key in found:
-                tries += 1
-                if tries >= max_tries:
-                    raise SpaceExhausted(
-                        f"{self.name}: only {len(found)} of {count} distinct architectures after {tries} vain draws"
-                    )
-                continue
-            tries = 0
-            found[key] = arch
-        return list(found.values())
+        found = [arch for _, arch in islice(self.distinct_samples(rng, max_tries), count)]
+        if len(found) < count:
+            raise SpaceExhausted(
+                f"{self.name}: only {len(found)} of {count} distinct architectures after {max_tries} vain draws"
+            )
+        return found
