@@ -16,6 +16,7 @@ from common.encoding import PARTS, ChannelSubset, EncodedFeatures, encode, part_
 from common.errors import InputError
 from common.metrics import kendall_tau, rank_of, spearman
 from common.seeds import named_rngs
+from common.spaces import TensorSpace
 from renas.protocol import Columns
 from renas.search import EvolutionSettings, distinct_rows, evolve
 from renas.training import TrainSettings, fit_predictor
@@ -49,7 +50,7 @@ class Experiment:
             if self.parts == PARTS:  # whatever the channels are
                 return table.prepared
             return ChannelSubset(table.prepared, tuple(part_channels(table.prepared.shape[0], self.parts)))
-        assert table.space is not None
+        assert isinstance(table.space, TensorSpace)  # checked when the experiment was made
         assert table.codes is not None
         return EncodedFeatures(table.space, table.codes, self.parts)
 
@@ -92,8 +93,12 @@ def train_count(table_size: int, labelled: int, train_num: int | None, train_rat
 
 def check_experiment(experiment: Experiment) -> None:
     """Raises InputError, before anything is trained or written, for an experiment that could not be finished."""
+    table = experiment.table
+    path, columns = table.source.path, experiment.columns
+    if table.prepared is None and not isinstance(table.space, TensorSpace):
+        title = table.space.title if table.space else "it"
+        raise InputError(f"{path}: {title} has no feature tensors, which the predictor needs")
     _ = experiment.features  # the parts must be there
-    path, columns = experiment.table.source.path, experiment.columns
     labelled, reported = (~np.isnan(column.values) for column in (columns.label, columns.report))
     both = int(np.sum(labelled & reported))
     if not both:
@@ -139,7 +144,7 @@ def run_seed(
     ranked: Iterable[int]
     if experiment.search == "ea":
         space = table.space
-        assert space is not None  # checked when the experiment was made
+        assert isinstance(space, TensorSpace)
         evolved = evolve(
             space,
             lambda archs: predictor.predict(encode(space, space.to_codes(archs), experiment.parts)),

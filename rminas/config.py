@@ -1,4 +1,4 @@
-"""The settings of RMI-NAS: the published ones for NAS-Bench-201 as defaults, both published YAML dialects as names.
+"""The settings of RMI-NAS: the published ones of every space as defaults, both published YAML dialects as names.
 
 Two dialects are read besides our own keys: that of the RMI-NAS archive (`SEARCH.DATASET`, ...) and that of the
 XNAS port (`LOADER.DATASET`, `SPACE.NAME infer_nb201`, `BENCHMARK.NB201PATH`, ...).
@@ -9,17 +9,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from common.devices import DEVICES
 from common.runs.config import Dialects, above, at_least, between, key, load_config, one_of
 
-SPACES = ("nasbench201",)
+# What differs from the defaults below (those of NAS-Bench-201), by space: the published settings (RMI-NAS, archive and
+# XNAS port). Where a space is not published for an image size, its values for CIFAR stand.
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "nasbench201": {},
+    "macro": {"RMINAS.OBSERVE": 30, "TRAIN.BATCH_SIZE": 64},
+}
 
 
 @dataclass(frozen=True)
 class Space:
-    name: str = key("nasbench201", "search space", one_of(*SPACES))
-    cells_per_stage: int = key(5, "cells in each of the three stages of a candidate network", at_least(1))
+    name: str = key("nasbench201", "search space", one_of(*PUBLISHED))
+    cells_per_stage: int = key(0, "NAS-Bench-201: cells in each of three stages; 0: the published 5", at_least(0))
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,8 @@ class Optim:
 @dataclass(frozen=True)
 class Train:
     batch_size: int = key(32, "images in the one batch", at_least(4))
-    channels: int = key(16, "channels of the first stage of a candidate network", at_least(1))
+    channels: int = key(0, "channels of the first stage of a candidate network; 0: the space's own", at_least(0))
+    layers: int = key(0, "DARTS: cells of a candidate network; 0: the published number", at_least(0))
     channels_last: bool = key(True, "memory layout of images and features: channels last")
 
 
@@ -67,7 +74,11 @@ class Rminas:
     candidates: int = key(1000, "random cells the forest chooses the next one from", at_least(1))
     max_evaluations: int = key(2000, "cells at most, warm-up included, whether or not RF_SUCC is reached", at_least(2))
     top: int = key(50, "positives with the lowest losses that vote", at_least(1))
-    vote: str = key("sum", "vote: sum (each edge by itself) or greedy (edge by edge)", one_of("sum", "greedy"))
+    vote: str = key(
+        "sum",
+        "vote: sum (each edge by itself), greedy (edge by edge; NAS-Bench-201), index (the archive's DARTS rule)",
+        one_of("sum", "greedy", "index"),
+    )
     isomorphic_once: bool = key(False, "evaluate one cell of each isomorphism class only (not as published)")
 
 
@@ -107,13 +118,12 @@ DIALECTS = Dialects(
         "BENCHMARK.NB201PATH": "BENCHMARK.PATH",
     },
     values={
-        "SPACE.NAME": {"infer_nb201": "nasbench201"},
+        "SPACE.NAME": {"infer_nb201": "nasbench201", "nasbenchmacro": "macro"},
         "DATA.NAME": {"imagenet16": "imagenet16_120", "ImageNet16-120": "imagenet16_120"},
     },
     without_effect={
         "DATA_LOADER.BACKEND": "images are read by this toolkit",
         "OPTIM.MAX_EPOCH": "the steps of a candidate are RMINAS.OBSERVE",
-        "TRAIN.LAYERS": "the depth of a NAS-Bench-201 network is SPACE.CELLS_PER_STAGE",
         "TRAIN.CHECKPOINT_PERIOD": "every finished evaluation is kept at once",
     },
 )
@@ -121,4 +131,4 @@ DIALECTS = Dialects(
 
 def read_config(path: Path | None, overrides: Sequence[tuple[str, str]]) -> tuple[Config, list[str]]:
     """The settings of a file and the command line, and notes for the user. Raises InputError (see `load_config`)."""
-    return load_config(Config, path, overrides, DIALECTS)
+    return load_config(Config, path, overrides, DIALECTS, lambda settings: PUBLISHED[settings["SPACE.NAME"]])

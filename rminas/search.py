@@ -148,7 +148,7 @@ def search(
     order = np.argsort([evaluation.loss for evaluation in evaluations], kind="stable")
     voters = [int(i) for i in order if positive[i]][: r.top]
     codes = space.to_codes([evaluations[i].arch for i in voters])
-    return Searched(evaluations, threshold, positive, voters, space.from_code(VOTES[r.vote](codes)), gave_up)
+    return Searched(evaluations, threshold, positive, voters, space.elect(VOTES[r.vote](codes, space.choices)), gave_up)
 
 
 def _judge(evaluations: Sequence[Evaluation], warmup: int, quantile: float) -> tuple[float, np.ndarray]:

@@ -20,7 +20,7 @@ from common.metrics import rank_of
 from common.networks.base import TappedNetwork, in_mode
 from common.networks.teachers import build_teacher, load_teacher
 from common.seeds import torch_seeded
-from common.spaces import SearchSpace, make_space
+from common.spaces import SearchSpace, Skeleton, search_space
 from common.training.classifier import ClassifierSettings, evaluate, train_classifier
 from rminas.candidate import CandidateSettings, train_candidate, untrainable
 from rminas.config import Config
@@ -142,13 +142,10 @@ def load_task(
 
     Raises: InputError when the weights are missing or of another network, or nothing says how to train them.
     """
-    space = make_space(
-        config.space.name,
-        channels=config.train.channels,
-        cells_per_stage=config.space.cells_per_stage,
-        num_classes=images.num_classes,
-        image_size=images.image_size,
+    skeleton = Skeleton(
+        images.num_classes, images.image_size, config.train.channels, config.train.layers, config.space.cells_per_stage
     )
+    space = search_space(config.space.name, skeleton)
     name, weights = config.teacher.name or TEACHERS[images.name], config.teacher.weights
     if weights:
         teacher = load_teacher(name, weights, images.num_classes, device)

@@ -1,4 +1,4 @@
-"""From the best positives to one architecture: what most of them have."""
+"""What the best positives speak for: how much, for every choice at every position. The space elects from that."""
 
 from __future__ import annotations
 
@@ -7,28 +7,42 @@ from collections.abc import Callable
 import numpy as np
 
 
-def vote_sum(codes: np.ndarray) -> np.ndarray:
-    """(L,) the most frequent choice of each position of (n, L) codes; ties go to the lower choice."""
-    return np.array([np.bincount(column).argmax() for column in codes.T], dtype=codes.dtype)
+def vote_sum(codes: np.ndarray, choices: int) -> np.ndarray:
+    """(L, choices) float64: how many of (n, L) codes have each choice; with it the most frequent ones are elected."""
+    return np.stack([np.bincount(column, minlength=choices) for column in codes.T]).astype(np.float64)
 
 
-def vote_greedy(codes: np.ndarray) -> np.ndarray:
-    """(L,) position by position: the most frequent first choice, then the most frequent successor of the choice before.
+def vote_greedy(codes: np.ndarray, choices: int) -> np.ndarray:
+    """(L, choices) 0 or 1: position by position, the most frequent successor of the choice before.
 
-    Ties go to the choice that is more frequent where its own successor is counted, then to the lower choice, as
-    published; at the last position to the lower choice. Codes are (n, L), positions in the order of the space.
+    The first position takes its most frequent choice. Ties go to the choice that is more frequent where its own
+    successor is counted, then to the lower choice, as published; at the last position to the lower choice.
     """
-    choices = int(codes.max()) + 1
-    found = [int(np.bincount(codes[:, 0]).argmax())]
+    counts = vote_sum(codes, choices)
+    found = [int(counts[0].argmax())]
     for position in range(1, codes.shape[1]):
         after = codes[codes[:, position - 1] == found[-1], position]
-        counts = np.bincount(after, minlength=choices)
-        tied = np.flatnonzero(counts == counts.max())
+        successors = np.bincount(after, minlength=choices)
+        tied = np.flatnonzero(successors == successors.max())
         if position + 1 < codes.shape[1]:
-            overall = np.bincount(codes[:, position], minlength=choices)[tied]
+            overall = counts[position, tied]
             tied = tied[overall == overall.max()]
         found.append(int(tied[0]))
-    return np.array(found, dtype=codes.dtype)
+    return np.eye(choices)[found]
 
 
-VOTES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"sum": vote_sum, "greedy": vote_greedy}
+def vote_index(codes: np.ndarray, choices: int) -> np.ndarray:
+    """(L, choices): every position's most frequent choice weighs its own number, and nothing else has weight.
+
+    The archive's slip in DARTS, kept to rebuild its results: the two edges of a node are chosen by the number of the
+    operation that won on them, not by its votes. Choice 0 (no edge) cannot win.
+    """
+    winners = vote_sum(codes, choices)[:, 1:].argmax(1) + 1
+    return np.eye(choices)[winners] * winners[:, None]
+
+
+VOTES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
+    "sum": vote_sum,
+    "greedy": vote_greedy,
+    "index": vote_index,
+}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from common.errors import InputError
-from common.spaces.base import SearchSpace
+from common.spaces.base import TensorSpace
 
 if TYPE_CHECKING:
     from common.benchmarks.table import FeatureSource
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PARTS = ("type", "flops", "params")  # in the order of the tensor's channels
 
 
-def encode(space: SearchSpace, codes: np.ndarray, parts: Sequence[str] = PARTS, dtype: type = np.float32) -> np.ndarray:
+def encode(space: TensorSpace, codes: np.ndarray, parts: Sequence[str] = PARTS, dtype: type = np.float32) -> np.ndarray:
     """Feature tensors of N architectures (ReNAS, section 3.1 and figure 1).
 
     The adjacency matrix times a vector over the positions, for one type vector and, per cell of the network, one
@@ -57,7 +57,7 @@ def part_channels(channels: int, parts: Sequence[str]) -> list[int]:
 class EncodedFeatures:
     """Feature tensors of a list of codes, encoded when they are asked for: nothing but the codes is kept."""
 
-    space: SearchSpace
+    space: TensorSpace
     codes: np.ndarray
     parts: tuple[str, ...] = PARTS
 

@@ -52,10 +52,16 @@ class Dialects:
 
 
 def load_config(
-    cls: type[Config], path: Path | None, overrides: Sequence[tuple[str, str]], dialects: Dialects
+    cls: type[Config],
+    path: Path | None,
+    overrides: Sequence[tuple[str, str]],
+    dialects: Dialects,
+    defaults_for: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda settings: {},
 ) -> tuple[Config, list[str]]:
     """The settings of a YAML file (None for the defaults) with overrides, and notes on keys without effect.
 
+    Args: defaults_for: from the settings by key to the defaults that follow from some of them; what the file or the
+        command line says stands above these.
     Raises: InputError naming the key (with the nearest known one when it is unknown), the value and what is expected.
     """
     settings = _defaults(cls)
@@ -77,7 +83,9 @@ def load_config(
             raise InputError(f"{where}: {origin[known]} and {name} mean the same and differ: keep one of them")
         settings[known] = (settings[known][0], parsed)
         origin[known] = name
-    return _assemble(cls, {name: value for name, (_, value) in settings.items()}), notes
+    values = {name: value for name, (_, value) in settings.items()}
+    implied = {name: value for name, value in defaults_for(values).items() if name not in origin}
+    return _assemble(cls, values | implied), notes
 
 
 def nested(config: Any) -> dict[str, Any]:

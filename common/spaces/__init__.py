@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from common.errors import InputError
-from common.spaces.base import Costs, SearchSpace, SpaceExhausted
+from common.spaces.base import Costs, SearchSpace, Skeleton, SpaceExhausted, TensorSpace
 from common.spaces.macro import Macro
 from common.spaces.nasbench101 import NasBench101
 from common.spaces.nasbench201 import NasBench201
 
-SPACES: dict[str, Callable[..., SearchSpace]] = {
+SPACES: dict[str, type[SearchSpace]] = {
     Macro.name: Macro,
     NasBench101.name: NasBench101,
     NasBench201.name: NasBench201,
@@ -20,9 +19,27 @@ SPACES: dict[str, Callable[..., SearchSpace]] = {
 
 def make_space(name: str, **skeleton: Any) -> SearchSpace:
     """The space called `name`; `skeleton` overrides the network around the cell (classes, image size, ...)."""
+    return _class_of(name)(**skeleton)
+
+
+def search_space(name: str, skeleton: Skeleton) -> SearchSpace:
+    """The space called `name` with the network that candidates are trained in."""
+    return _class_of(name).for_search(skeleton)
+
+
+def _class_of(name: str) -> type[SearchSpace]:
     if name not in SPACES:
         raise InputError(f"unknown search space {name!r}; choose from {', '.join(sorted(SPACES))}")
-    return SPACES[name](**skeleton)
+    return SPACES[name]
 
 
-__all__ = ["SPACES", "Costs", "SearchSpace", "SpaceExhausted", "make_space"]
+__all__ = [
+    "SPACES",
+    "Costs",
+    "SearchSpace",
+    "Skeleton",
+    "SpaceExhausted",
+    "TensorSpace",
+    "make_space",
+    "search_space",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, TypeVar
 
@@ -25,12 +26,26 @@ class Costs(NamedTuple):
     params: np.ndarray
 
 
+@dataclass(frozen=True)
+class Skeleton:
+    """The network around what is searched, in the words of the config files; 0 is the space's published value."""
+
+    num_classes: int = 10
+    image_size: int = 32
+    channels: int = 0  # of the first stage
+    layers: int = 0  # cells in a row (DARTS)
+    cells_per_stage: int = 0  # NAS-Bench-201
+
+
 class SpaceExhausted(RuntimeError):
     """No further distinct architecture was found within a bounded number of draws."""
 
 
 class SearchSpace(ABC, Generic[Arch]):
     """A search space: architectures as values, as text, as integer codes, and as trainable networks.
+
+    This is all that a search needs that trains its candidates. Spaces whose cells have feature tensors (ReNAS) are
+    `TensorSpace`s.
 
     Two views of an architecture are used. The *value* (`Arch`, frozen and hashable) is for people and for walking
     the space one architecture at a time. The *code* (a row of `code_length` uint8) is for work on many
@@ -41,8 +56,12 @@ class SearchSpace(ABC, Generic[Arch]):
     title: ClassVar[str]
     code_length: ClassVar[int]
     size: ClassVar[int | None]  # number of architectures (up to isomorphism for NAS-Bench-101), None if not known
-    num_vertices: ClassVar[int]  # side of the adjacency matrix of one cell
-    num_cells: int  # searched cells of the network, each with its own costs
+    choices: ClassVar[int]  # a code's entries are below it
+
+    @classmethod
+    @abstractmethod
+    def for_search(cls, skeleton: Skeleton) -> SearchSpace[Arch]:
+        """The space with the network that candidates are trained in. Raises InputError for an impossible skeleton."""
 
     # text ------------------------------------------------------------------------------------------------------
 
@@ -96,24 +115,14 @@ class SearchSpace(ABC, Generic[Arch]):
     def one_hot(self, codes: np.ndarray) -> np.ndarray:
         """(N, D) float32: the flat one-hot code that samplers and classical predictors take."""
 
-    @abstractmethod
-    def place(self, codes: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Values per position as matrices over the cell's graph (ReNAS, section 3.1).
+    def elect(self, votes: np.ndarray) -> Arch:
+        """The valid architecture that has the most votes: position by position, a tie going to the lower choice.
 
-        Args: codes: (N, code_length). values: (N, C, positions), any dtype.
-        Returns: (N, C, num_vertices, num_vertices), same dtype; entry (i, j) belongs to the edge i -> j and is zero
-        where there is none.
+        Args: votes: (code_length, choices), how much speaks for every choice at every position.
         """
-
-    @abstractmethod
-    def types(self, codes: np.ndarray) -> np.ndarray:
-        """(N, positions) int64: the operation type number of every position."""
+        return self.from_code(votes.argmax(1).astype(np.uint8))
 
     # costs and networks ----------------------------------------------------------------------------------------
-
-    @abstractmethod
-    def costs(self, codes: np.ndarray) -> Costs:
-        """FLOPs and parameters of every position of every searched cell."""
 
     @abstractmethod
     def total_costs(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -148,3 +157,27 @@ class SearchSpace(ABC, Generic[Arch]):
                 f"{self.name}: only {len(found)} of {count} distinct architectures after {max_tries} vain draws"
             )
         return found
+
+
+class TensorSpace(SearchSpace[Arch]):
+    """A space whose cells are graphs of bounded size with known costs: its architectures have feature tensors."""
+
+    num_vertices: ClassVar[int]  # side of the adjacency matrix of one cell
+    num_cells: int  # searched cells of the network, each with its own costs
+
+    @abstractmethod
+    def place(self, codes: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Values per position as matrices over the cell's graph (ReNAS, section 3.1).
+
+        Args: codes: (N, code_length). values: (N, C, positions), any dtype.
+        Returns: (N, C, num_vertices, num_vertices), same dtype; entry (i, j) belongs to the edge i -> j and is zero
+        where there is none.
+        """
+
+    @abstractmethod
+    def types(self, codes: np.ndarray) -> np.ndarray:
+        """(N, positions) int64: the operation type number of every position."""
+
+    @abstractmethod
+    def costs(self, codes: np.ndarray) -> Costs:
+        """FLOPs and parameters of every position of every searched cell."""

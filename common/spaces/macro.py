@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 
 from common.errors import InputError
-from common.spaces.base import Costs, SearchSpace
+from common.spaces.base import Costs, Skeleton, TensorSpace
 
 if TYPE_CHECKING:
     from common.networks.base import TappedNetwork
@@ -45,7 +45,7 @@ class MacroArch:
 
 
 @dataclass(frozen=True)
-class Macro(SearchSpace[MacroArch]):
+class Macro(TensorSpace[MacroArch]):
     """The space with its skeleton: conv3x3 stem, stages of 2, 3 and 3 layers, conv1x1 to 1280 channels, classifier.
 
     An identity that stands first in a stage, where the shape changes, is a strided 1x1 convolution with batch norm
@@ -64,8 +64,14 @@ class Macro(SearchSpace[MacroArch]):
     title: ClassVar[str] = "NAS-Bench-Macro"
     code_length: ClassVar[int] = NUM_LAYERS
     size: ClassVar[int | None] = len(OPS) ** NUM_LAYERS
+    choices: ClassVar[int] = len(OPS)
     num_vertices: ClassVar[int] = NUM_LAYERS + 2
     num_cells: int = field(default=1, init=False)
+
+    @classmethod
+    def for_search(cls, skeleton: Skeleton) -> Macro:
+        """The benchmark's own network unless told otherwise."""
+        return cls(skeleton.channels or 32, skeleton.num_classes, skeleton.image_size)
 
     # text ------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from common.errors import InputError
-from common.spaces.base import Costs, SearchSpace, SpaceExhausted
+from common.spaces.base import Costs, Skeleton, SpaceExhausted, TensorSpace
 
 if TYPE_CHECKING:
     from common.networks.base import TappedNetwork
@@ -68,7 +68,7 @@ class Cell101:
 
 
 @dataclass(frozen=True)
-class NasBench101(SearchSpace[Cell101]):
+class NasBench101(TensorSpace[Cell101]):
     """The space with its skeleton: stem, 3 stacks of 3 cells, channels doubling and sides halving between stacks.
 
     FLOPs are 2 per multiply-accumulate of a convolution (batch norm not counted, input projections counted at the
@@ -84,8 +84,14 @@ class NasBench101(SearchSpace[Cell101]):
     title: ClassVar[str] = "NAS-Bench-101"
     code_length: ClassVar[int] = NUM_EDGES + INNER
     size: ClassVar[int | None] = 423_624
+    choices: ClassVar[int] = 1 + len(OPS)
     num_vertices: ClassVar[int] = MAX_VERTICES
     num_cells: int = field(default=STACKS * MODULES_PER_STACK, init=False)
+
+    @classmethod
+    def for_search(cls, skeleton: Skeleton) -> NasBench101:
+        """The benchmark's own network unless told otherwise."""
+        return cls(skeleton.channels or 128, skeleton.num_classes, skeleton.image_size)
 
     # text ------------------------------------------------------------------------------------------------------
 

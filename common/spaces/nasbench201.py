@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from common.errors import InputError
-from common.spaces.base import Costs, SearchSpace, SpaceExhausted
+from common.spaces.base import Costs, Skeleton, SpaceExhausted, TensorSpace
 
 if TYPE_CHECKING:
     from common.networks.base import TappedNetwork
@@ -35,7 +35,7 @@ class Cell201:
 
 
 @dataclass(frozen=True)
-class NasBench201(SearchSpace[Cell201]):
+class NasBench201(TensorSpace[Cell201]):
     """The space with its skeleton: `cells_per_stage` cells at C, 2C and 4C channels (benchmark and search: C=16, N=5).
 
     A FLOP is, as in the benchmark's own counter, one multiply-accumulate, plus 2 per output element of a batch norm;
@@ -51,7 +51,13 @@ class NasBench201(SearchSpace[Cell201]):
     title: ClassVar[str] = "NAS-Bench-201"
     code_length: ClassVar[int] = len(EDGES)
     size: ClassVar[int | None] = len(OPS) ** len(EDGES)
+    choices: ClassVar[int] = len(OPS)
     num_vertices: ClassVar[int] = 4
+
+    @classmethod
+    def for_search(cls, skeleton: Skeleton) -> NasBench201:
+        """C=16, N=5 unless told otherwise."""
+        return cls(skeleton.channels or 16, skeleton.cells_per_stage or 5, skeleton.num_classes, skeleton.image_size)
 
     def __post_init__(self) -> None:
         if self.image_size % 2 ** (STAGES - 1):

@@ -10,6 +10,8 @@ import yaml
 
 from common.errors import InputError
 from common.runs.config import nested, pairs
+from common.spaces import Skeleton, search_space
+from common.spaces.nasbench201 import NasBench201
 from rminas.config import Config, read_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,7 +51,8 @@ def refused(tmp_path: Path, text: str, *words: str) -> str:
 def test_the_defaults_are_the_published_settings_for_nasbench201():
     config = Config()
     assert (config.optim.base_lr, config.optim.momentum, config.optim.weight_decay) == (0.1, 0.9, 5e-4)
-    assert (config.train.channels, config.space.cells_per_stage, config.train.batch_size) == (16, 5, 32)
+    assert (config.train.channels, config.space.cells_per_stage, config.train.batch_size) == (0, 0, 32)
+    assert search_space("nasbench201", Skeleton()) == NasBench201(channels=16, cells_per_stage=5)
     r = config.rminas
     assert (r.observe, r.loss_beta, r.pool, r.rf_warmup, r.rf_thresrate) == (150, 0.8, 16, 100, 0.05)
     assert (r.forest, r.rf_succ, r.top, r.candidates, r.vote, r.hsic) == (30, 100, 50, 1000, "sum", "biased")
@@ -64,7 +67,7 @@ def test_both_dialects_load_into_the_same_settings(tmp_path):
     assert (xnas.space.name, xnas.benchmark.path, xnas.data.num_classes) == ("nasbench201", "some.pth", 100)
     assert archive == replace(
         xnas, rng_seed=7, data=replace(xnas.data, num_classes=0, im_size=32), rminas=Config().rminas,
-        benchmark=Config().benchmark,
+        train=archive.train, benchmark=Config().benchmark,
     )  # fmt: skip
 
 
@@ -72,7 +75,7 @@ def test_keys_of_the_dialects_that_decide_nothing_are_noted(tmp_path):
     path = tmp_path / "made.yaml"
     path.write_text(ARCHIVE)
     notes = read_config(path, [])[1]
-    assert len(notes) == 4
+    assert len(notes) == 3
     assert any("OPTIM.MAX_EPOCH has no effect: the steps of a candidate are RMINAS.OBSERVE" in note for note in notes)
 
 
@@ -103,7 +106,7 @@ def test_overrides_win_and_are_read_by_the_type_of_the_key(tmp_path):
         ("TRAIN: {CHANNELS: 16.5}", (), ("TRAIN.CHANNELS is 16.5, expected a whole number",)),
         ("TRAIN: {CHANNELS: true}", (), ("TRAIN.CHANNELS is True, expected a whole number",)),
         ("TRAIN: {CHANNELS: [1, 2]}", (), ("TRAIN.CHANNELS is [1, 2], expected a whole number",)),
-        ("TRAIN: {CHANNELS: 0}", (), ("TRAIN.CHANNELS is 0, expected at least 1",)),
+        ("TRAIN: {CHANNELS: -1}", (), ("TRAIN.CHANNELS is -1, expected at least 0",)),
         ("TRAIN: {CHANNELS: }", (), ("TRAIN.CHANNELS is None, expected a whole number",)),
         ("OPTIM: {BASE_LR: .nan}", (), ("OPTIM.BASE_LR is nan, expected a number",)),
         ("OPTIM: {BASE_LR: true}", (), ("OPTIM.BASE_LR is True, expected a number",)),
@@ -142,9 +145,18 @@ def test_every_shipped_config_loads(path: Path):
     assert config.space.name == "nasbench201"
     assert config.data.name.replace("_120", "") == path.stem.removeprefix("nb201_")
     if config.data.name != "digits":  # the published settings throughout
-        assert (config.optim, config.train, config.rminas) == (Config().optim, Config().train, Config().rminas)
+        train = replace(config.train, channels=0)  # says the space's own 16
+        assert (config.optim, train, config.rminas) == (Config().optim, Config().train, Config().rminas)
 
 
 def test_the_archives_nasbench201_configs_and_digits_ship():
     shipped = {path.stem for path in (ROOT / "configs").glob("nb201_*.yaml")}
     assert shipped == {"nb201_cifar10", "nb201_cifar100", "nb201_imagenet16", "nb201_digits"}
+
+
+def test_a_spaces_own_defaults_stand_behind_what_is_said(tmp_path):
+    macro = read(tmp_path, "SPACE: {NAME: nasbenchmacro}")
+    assert (macro.space.name, macro.rminas.observe, macro.train.batch_size) == ("macro", 30, 64)
+    said = read(tmp_path, "SPACE: {NAME: macro}\nTRAIN: {BATCH_SIZE: 32}", "RMINAS.OBSERVE", "150")
+    assert (said.rminas.observe, said.train.batch_size) == (150, 32)
+    assert read(tmp_path, "{}", "SPACE.NAME", "macro").rminas.observe == 30

@@ -18,7 +18,7 @@ from rminas.config import Config
 from rminas.draws import ROLES, rng_for
 from rminas.sampler import ForestSampler, SamplerSettings, freeze_threshold
 from rminas.search import Searched, check_reachable, read_evaluations, search
-from rminas.vote import vote_greedy, vote_sum
+from rminas.vote import vote_greedy, vote_index, vote_sum
 
 SPACE = make_space("nasbench201")
 SMALL = {
@@ -202,25 +202,30 @@ def test_every_draw_is_its_own():
 
 
 @pytest.mark.parametrize("vote", [vote_sum, vote_greedy])
-def test_a_vote_of_one_or_of_all_alike_is_that_cell(vote: Callable[[np.ndarray], np.ndarray]):
-    cell = np.array([3, 1, 0, 4, 2, 3], dtype=np.uint8)
-    assert vote(cell[None]).tolist() == cell.tolist()
-    assert vote(np.repeat(cell[None], 5, axis=0)).tolist() == cell.tolist()
-    assert vote(cell[None]).dtype == np.uint8
+def test_a_vote_of_one_or_of_all_alike_is_that_cell(vote: Callable[[np.ndarray, int], np.ndarray]):
+    cell = SPACE.from_code(np.array([3, 1, 0, 4, 2, 3], dtype=np.uint8))
+    codes = SPACE.to_codes([cell])
+    assert SPACE.elect(vote(codes, 5)) == cell
+    assert SPACE.elect(vote(np.repeat(codes, 5, axis=0), 5)) == cell
 
 
 def test_sum_takes_each_edges_most_voted_operation():
     codes = np.array([[0, 3, 1], [0, 2, 1], [1, 3, 4], [1, 3, 4], [0, 2, 0]], dtype=np.uint8)
-    assert vote_sum(codes).tolist() == [0, 3, 1]
+    assert vote_sum(codes, 5).argmax(1).tolist() == [0, 3, 1]
+
+
+def test_the_archives_rule_weighs_a_winner_by_its_number():
+    codes = np.array([[0, 2, 1], [0, 2, 3], [1, 4, 3]], dtype=np.uint8)
+    assert vote_index(codes, 5).tolist() == [[0, 1, 0, 0, 0], [0, 0, 2, 0, 0], [0, 0, 0, 3, 0]]
 
 
 def test_greedy_follows_the_transitions():
     # Edge 0: op 0. After 0 comes 2 most often, though 3 leads overall. After 2 on edge 1 comes 4.
     codes = np.array([[0, 2, 4], [0, 2, 4], [0, 3, 1], [1, 3, 1], [1, 3, 1], [0, 3, 1], [0, 2, 1]], dtype=np.uint8)
-    assert vote_greedy(codes).tolist() == [0, 2, 4]
-    assert vote_sum(codes).tolist() == [0, 3, 1]
+    assert vote_greedy(codes, 5).argmax(1).tolist() == [0, 2, 4]
+    assert vote_sum(codes, 5).argmax(1).tolist() == [0, 3, 1]
 
 
 def test_a_tie_of_the_greedy_vote_goes_to_the_operation_seen_more_often_there():
     codes = np.array([[0, 1, 0], [0, 2, 0], [0, 1, 3], [0, 2, 3], [1, 2, 3]], dtype=np.uint8)
-    assert vote_greedy(codes).tolist() == [0, 2, 3]
+    assert vote_greedy(codes, 5).argmax(1).tolist() == [0, 2, 3]

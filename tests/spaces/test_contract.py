@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from common.errors import InputError
-from common.spaces import SPACES, SearchSpace, SpaceExhausted, make_space
+from common.spaces import SPACES, SearchSpace, Skeleton, SpaceExhausted, TensorSpace, make_space, search_space
 
 DRAWS = 30
 IMAGE_SIZE = 8
@@ -29,6 +29,14 @@ def space(request: pytest.FixtureRequest) -> SearchSpace:
     return make_space(request.param, image_size=IMAGE_SIZE, num_classes=7, **skeleton)
 
 
+@pytest.fixture(params=sorted(name for name, made in SPACES.items() if issubclass(made, TensorSpace)))
+def tensor_space(request: pytest.FixtureRequest) -> TensorSpace:
+    skeleton, _ = SMALL[request.param]
+    made = make_space(request.param, image_size=IMAGE_SIZE, num_classes=7, **skeleton)
+    assert isinstance(made, TensorSpace)
+    return made
+
+
 def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
@@ -43,6 +51,19 @@ def test_registry_knows_each_space_by_its_name_and_refuses_others(space: SearchS
     assert space.title
     with pytest.raises(InputError, match=rf"unknown search space 'nasbench999'.*{space.name}"):
         make_space("nasbench999")
+
+
+def test_a_search_network_has_the_asked_images_and_classes(space: SearchSpace) -> None:
+    made = search_space(space.name, Skeleton(num_classes=3, image_size=16))
+    assert (made.name, made.num_classes, made.image_size) == (space.name, 3, 16)  # type: ignore[attr-defined]
+    assert made.choices > made.to_codes(samples(made)).max()
+
+
+def test_unanimous_votes_elect_that_architecture(space: SearchSpace) -> None:
+    for arch in samples(space):
+        code = space.to_codes([arch])
+        votes = np.eye(space.choices)[code[0]]
+        assert space.to_codes([space.elect(votes)]).tolist() == code.tolist()
 
 
 def test_text_round_trips(space: SearchSpace) -> None:
@@ -126,30 +147,30 @@ def test_one_hot_is_binary_and_tells_codes_apart(space: SearchSpace) -> None:
     np.testing.assert_array_equal(space.one_hot(codes[:1]), hot[:1])
 
 
-def test_values_are_placed_on_edges_of_an_acyclic_graph_and_nowhere_else(space: SearchSpace) -> None:
-    codes = space.to_codes(samples(space))
-    positions = space.types(codes).shape[1]
+def test_values_are_placed_on_edges_of_an_acyclic_graph_and_nowhere_else(tensor_space: TensorSpace) -> None:
+    codes = tensor_space.to_codes(samples(tensor_space))
+    positions = tensor_space.types(codes).shape[1]
     values = rng().integers(1, 10**6, size=(len(codes), 3, positions))
-    placed = space.place(codes, values)
-    assert placed.shape == (len(codes), 3, space.num_vertices, space.num_vertices)
+    placed = tensor_space.place(codes, values)
+    assert placed.shape == (len(codes), 3, tensor_space.num_vertices, tensor_space.num_vertices)
     assert placed.dtype == values.dtype
     assert not np.tril(placed).any()
     assert placed.any(axis=(1, 2, 3)).any()
-    np.testing.assert_array_equal(space.place(codes, values.astype(np.float32)), placed.astype(np.float32))
+    np.testing.assert_array_equal(tensor_space.place(codes, values.astype(np.float32)), placed.astype(np.float32))
     for row, channel in itertools.product(range(len(codes)), range(3)):
         assert set(placed[row, channel].ravel()) - {0} <= set(values[row, channel])
     # where there is an edge depends on the architecture alone, not on what is placed
-    edges = space.place(codes, np.ones_like(values)) != 0
+    edges = tensor_space.place(codes, np.ones_like(values)) != 0
     np.testing.assert_array_equal(placed != 0, edges)
     np.testing.assert_array_equal(edges[:, 0], edges[:, 1])
 
 
-def test_costs_are_counts_per_position_that_add_up(space: SearchSpace) -> None:
-    codes = space.to_codes(samples(space))
-    cell = space.costs(codes)
-    totals = space.total_costs(codes)
+def test_costs_are_counts_per_position_that_add_up(tensor_space: TensorSpace) -> None:
+    codes = tensor_space.to_codes(samples(tensor_space))
+    cell = tensor_space.costs(codes)
+    totals = tensor_space.total_costs(codes)
     for part, total in zip(cell, totals, strict=True):
-        assert part.shape == (len(codes), space.num_cells, space.types(codes).shape[1])
+        assert part.shape == (len(codes), tensor_space.num_cells, tensor_space.types(codes).shape[1])
         assert part.dtype == np.int64
         assert total.shape == (len(codes),)
         assert part.min() >= 0
@@ -157,8 +178,8 @@ def test_costs_are_counts_per_position_that_add_up(space: SearchSpace) -> None:
         skeleton = total - part.sum(axis=(1, 2))
         assert skeleton.min() == skeleton.max() > 0  # all that is not a cell costs the same for every architecture
     for index in (0, len(codes) - 1):
-        np.testing.assert_array_equal(space.costs(codes[index : index + 1]).flops[0], cell.flops[index])
-        assert space.total_costs(codes[index : index + 1])[1][0] == totals[1][index]
+        np.testing.assert_array_equal(tensor_space.costs(codes[index : index + 1]).flops[0], cell.flops[index])
+        assert tensor_space.total_costs(codes[index : index + 1])[1][0] == totals[1][index]
 
 
 def test_built_networks_have_the_parameters_that_are_counted_for_what_is_live(space: SearchSpace) -> None:
