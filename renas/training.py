@@ -5,13 +5,17 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from common.metrics import kendall_tau
 from common.seeds import torch_seeded
+from renas.cpu_training import CpuTraining
 from renas.losses import continuity_term, make_loss
 from renas.predictor import LeNet, Standardizer
 from renas.scoring import FittedPredictor
@@ -62,34 +66,82 @@ def fit_predictor(
     targets = torch.from_numpy(((labels - labels.min()) / spread).astype(np.float32)).to(device)
     with torch_seeded(rng):
         network = LeNet(tensors.shape[1], tensors.shape[2]).to(device)
-    optimizer = torch.optim.Adam(network.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     loss_of = make_loss(settings.loss)
     losses: list[float] = []
     taus: list[float] = []
-    best_epoch, best_weights = 0, copy.deepcopy(network.state_dict())
-    for epoch in range(settings.num_epochs):
-        network.train()
-        total = torch.zeros((), device=device)
-        for batch in _batches(len(labels), settings.batch_size, rng):
-            rows = torch.from_numpy(batch).to(device)
-            x, y = inputs[rows], targets[rows]
-            outputs = network(x)
-            loss = loss_of(outputs, y)
-            if settings.continuity:
-                loss = loss + settings.continuity * continuity_term(outputs, x)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            total += loss.detach() * len(batch)
-        losses.append(float(total) / len(labels))
-        network.eval()
-        with torch.inference_mode():
-            taus.append(kendall_tau(network(inputs).cpu().numpy(), labels))
-        if taus[-1] > taus[best_epoch] or math.isnan(taus[best_epoch]) or epoch == 0:
-            best_epoch, best_weights = epoch, copy.deepcopy(network.state_dict())
-        on_epoch(taus[-1])
-    network.load_state_dict(best_weights)
+    best_epoch, best_state = 0, None
+    with _start(network, inputs, settings) as training:
+        for epoch in range(settings.num_epochs):
+            total = torch.zeros((), device=device)
+            for batch in _batches(len(labels), settings.batch_size, rng):
+                rows = torch.from_numpy(batch).to(device)
+
+                def loss(outputs: Tensor, rows: Tensor = rows) -> Tensor:
+                    made = loss_of(outputs, targets[rows])
+                    if settings.continuity:
+                        made = made + settings.continuity * continuity_term(outputs, inputs[rows])
+                    return made
+
+                total += training.step(rows, loss) * len(batch)
+            losses.append(float(total) / len(labels))
+            taus.append(kendall_tau(training.outputs(), labels))
+            if best_state is None or taus[-1] > taus[best_epoch] or math.isnan(taus[best_epoch]):
+                best_epoch, best_state = epoch, training.state()
+            on_epoch(taus[-1])
+        if best_state is not None:
+            training.load(best_state)
     return FittedPredictor(network, standardizer, device), History(losses, taus, best_epoch)
+
+
+class Training(Protocol):
+    """A network in training over given inputs (n, C, V, V)."""
+
+    def step(self, rows: Tensor, loss_of: Callable[[Tensor], Tensor]) -> Tensor:
+        """One step of the optimizer on the inputs `rows` (n,); returns the loss, `loss_of` their outputs (n,)."""
+        ...
+
+    def outputs(self) -> np.ndarray:
+        """Scores (n,) of all inputs by the network as it would be used: batch norm with its running statistics."""
+        ...
+
+    def state(self) -> Any:
+        """A copy of what `load` takes: weights and running statistics."""
+        ...
+
+    def load(self, state: Any) -> None:
+        """Puts a state into the network."""
+        ...
+
+
+def _start(network: LeNet, inputs: Tensor, settings: TrainSettings) -> AbstractContextManager[Training]:
+    if inputs.device.type == "cpu":
+        return CpuTraining(network, inputs, settings.lr, settings.weight_decay)
+    return nullcontext(TorchTraining(network, inputs, settings.lr, settings.weight_decay))
+
+
+class TorchTraining:
+    """Adam by torch and autograd: the definition of what CpuTraining does, and what a GPU runs."""
+
+    def __init__(self, network: LeNet, inputs: Tensor, lr: float, weight_decay: float) -> None:
+        self.network, self.inputs = network, inputs
+        self.optimizer = torch.optim.Adam(network.parameters(), lr=lr, weight_decay=weight_decay)
+
+    def step(self, rows: Tensor, loss_of: Callable[[Tensor], Tensor]) -> Tensor:
+        loss = loss_of(self.network.train()(self.inputs[rows]))
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach()
+
+    @torch.inference_mode()
+    def outputs(self) -> np.ndarray:
+        return self.network.eval()(self.inputs).cpu().numpy()
+
+    def state(self) -> Any:
+        return copy.deepcopy(self.network.state_dict())
+
+    def load(self, state: Any) -> None:
+        self.network.load_state_dict(state)
 
 
 def _batches(count: int, size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +17,8 @@ from rminas.config import Config, read_config
 
 if TYPE_CHECKING:
     from common.runs import RunFolder
-    from rminas.search import Evaluation
+    from rminas.evaluator import Evaluator
+    from rminas.search import Evaluate, Evaluation
     from rminas.task import Task, Truth
 
 PROG = "python -m rminas"
@@ -77,23 +81,20 @@ def _prepare(config: Config, stem: str, ranking: bool) -> Prepared:
     from common.devices import device_title, pick_device
     from common.runs import RunFolder, environment
     from rminas.search import check_reachable
-    from rminas.task import Truth, load_config_images, load_task
+    from rminas.task import Truth, load_config_images, load_task, search_space_of
 
     device = pick_device(config.device)
     images = load_config_images(config)
-    truth = Truth.load(config.benchmark.path, config.benchmark.dataset or config.data.name)
-    assert truth.table.space is not None
-    if truth.table.space.name != config.space.name:
-        raise InputError(
-            f"{truth.table.source.path}: of {truth.table.space.name}, the search is in {config.space.name}"
-        )
+    space = search_space_of(config, images)
+    truth = Truth.load(config.benchmark.path, config.benchmark.dataset or config.data.name, space)
     if not ranking:
-        check_reachable(config, truth.table.space)
+        check_reachable(config, space)
     path = Path(config.out_dir).expanduser() / ((config.name or stem) + ("_rank" if ranking else ""))
     folder = RunFolder.open(path, nested(config), CONFIG_FILE, FREE, setting="OUT_DIR or NAME")
     with _TeacherProgress(config) as progress:
-        task, teacher = load_task(config, images, device, path, progress)
-    print(f"teacher {teacher.name}: {teacher.test_acc:.2f} % on the test images, in {teacher.mode} mode")
+        task, teacher = load_task(config, space, images, device, path, progress)
+    tested = f"{teacher.test_acc:.2f} % on {teacher.test_images:,} test images"
+    print(f"teacher {teacher.name}: {tested}, in {teacher.mode} mode")
     inputs = {"images_sha256": images.sha256, "teacher_sha256": teacher.sha256}
     folder.pin(INPUTS_FILE, inputs, setting="OUT_DIR or NAME")
     source = truth.table.source
@@ -109,6 +110,23 @@ def _prepare(config: Config, stem: str, ranking: bool) -> Prepared:
     return Prepared(config, folder, task, truth, shared)
 
 
+@contextmanager
+def _engine(prepared: Prepared) -> Iterator[Callable[[Evaluator], Evaluate]]:
+    """From a seed's evaluator to how its candidates are evaluated; processes are ended with the block."""
+    from rminas.draws import rng_for
+    from rminas.evaluator import choose_engine
+
+    config, task = prepared.config, prepared.task
+    evaluator = task.evaluator(config.rng_seed, task.batch(config.rng_seed))
+    sample = task.space.sample(rng_for(config.rng_seed, "warmup"))
+    engine = choose_engine(config.rminas.engine, config.rminas.population, evaluator, sample)
+    prepared.shared["engine"] = engine.name
+    try:
+        yield lambda evaluator: partial(engine, evaluator)
+    finally:
+        engine.close()
+
+
 def _search(prepared: Prepared) -> None:
     from rminas.report import summarize, terminal_report, write_search_plot
     from rminas.search import read_evaluations, search, summarize_seed
@@ -116,18 +134,19 @@ def _search(prepared: Prepared) -> None:
     config, folder, task, truth = prepared.config, prepared.folder, prepared.task, prepared.truth
     records = folder.records()
     searches = []
-    for seed in prepared.seeds:
-        past = read_evaluations(records, task.space, seed, config.rminas.observe)
-        with _Progress(f"seed {seed}", config.rminas.max_evaluations, past) as progress:
+    with _engine(prepared) as evaluate:
+        for seed in prepared.seeds:
+            past = read_evaluations(records, task.space, seed, config.rminas.observe)
+            with _Progress(f"seed {seed}", config.rminas.max_evaluations, past) as progress:
 
-            def keep(
-                evaluation: Evaluation, positive: bool | None, seed: int = seed, bar: _Progress = progress
-            ) -> None:
-                folder.append(evaluation.record(task.space, seed, positive))
-                bar.update(evaluation, positive)
+                def keep(
+                    evaluation: Evaluation, positive: bool | None, seed: int = seed, bar: _Progress = progress
+                ) -> None:
+                    folder.append(evaluation.record(task.space, seed, positive))
+                    bar.update(evaluation, positive)
 
-            evaluator = task.evaluator(seed, task.batch(seed))
-            searches.append((seed, search(config, task.space, evaluator, seed, past, keep)))
+                evaluator = task.evaluator(seed, task.batch(seed))
+                searches.append((seed, search(config, task.space, evaluate(evaluator), seed, past, keep)))
     runs = [summarize_seed(searched, truth, seed, config) for seed, searched in searches]
     summary = summarize(runs, prepared.shared)
     folder.write_summary(summary)
@@ -144,17 +163,18 @@ def _rank(prepared: Prepared, count: int) -> None:
     zero_cost = read_zero_cost(config.benchmark.zero_cost) if config.benchmark.zero_cost else {}
     records = folder.records()
     rankings, runs = [], []
-    for seed in prepared.seeds:
-        past = read_evaluations(records, task.space, seed, config.rminas.observe)
-        with _Progress(f"seed {seed}", count, past) as progress:
+    with _engine(prepared) as evaluate:
+        for seed in prepared.seeds:
+            past = read_evaluations(records, task.space, seed, config.rminas.observe)
+            with _Progress(f"seed {seed}", count, past) as progress:
 
-            def keep(evaluation: Evaluation, seed: int = seed, bar: _Progress = progress) -> None:
-                folder.append(evaluation.record(task.space, seed, None))
-                bar.update(evaluation, None)
+                def keep(evaluation: Evaluation, seed: int = seed, bar: _Progress = progress) -> None:
+                    folder.append(evaluation.record(task.space, seed, None))
+                    bar.update(evaluation, None)
 
-            evaluator = task.evaluator(seed, task.batch(seed))
-            rankings.append(rank_cells(task.space, evaluator, seed, count, past, keep))
-        runs.append(summarize_ranking(rankings[-1], truth, seed, zero_cost))
+                evaluator = evaluate(task.evaluator(seed, task.batch(seed)))
+                rankings.append(rank_cells(task.space, evaluator, seed, count, truth.table, past, keep))
+            runs.append(summarize_ranking(rankings[-1], truth, seed, zero_cost))
     summary = {**prepared.shared, "n": len(runs), "runs": runs}
     folder.write_summary(summary)
     write_rank_plot(rankings, runs, truth, folder.path)
@@ -187,9 +207,9 @@ class _TeacherProgress:
 class _Progress:
     """A tqdm bar over one seed's evaluations, with positives and the lowest loss."""
 
-    def __init__(self, title: str, total: int, past: list[Evaluation]) -> None:
+    def __init__(self, title: str, total: int, past: dict[int, Evaluation]) -> None:
         self.title, self.total, self.done = title, total, len(past)
-        self.best = min((evaluation.loss for evaluation in past), default=float("inf"))
+        self.best = min((evaluation.loss for evaluation in past.values()), default=float("inf"))
         self.positives = 0
 
     def __enter__(self) -> _Progress:

@@ -18,8 +18,35 @@ from common.runs.config import Dialects, above, at_least, between, key, load_con
 # XNAS port). Where a space is not published for an image size, its values for CIFAR stand.
 PUBLISHED: dict[str, dict[str, Any]] = {
     "nasbench201": {},
+    "darts": {
+        "RMINAS.OBSERVE": 250,
+        "RMINAS.FOREST": 98,
+        "TRAIN.BATCH_SIZE": 128,
+        "OPTIM.BASE_LR": 0.025,
+        "OPTIM.WEIGHT_DECAY": 3e-4,
+    },
     "macro": {"RMINAS.OBSERVE": 30, "TRAIN.BATCH_SIZE": 64},
+    "mobilenet": {
+        "RMINAS.OBSERVE": 250,
+        "RMINAS.RF_WARMUP": 200,
+        "RMINAS.TOP": 30,
+        "RMINAS.FOREST": 140,
+        "TRAIN.BATCH_SIZE": 32,
+        "OPTIM.BASE_LR": 0.025,
+        "OPTIM.LR_POLICY": "cosine",
+        "OPTIM.GRAD_CLIP": 5.0,
+    },
+    "proxyless": {
+        "RMINAS.OBSERVE": 500,
+        "RMINAS.FOREST": 100,
+        "TRAIN.BATCH_SIZE": 128,
+        "OPTIM.BASE_LR": 0.025,
+        "OPTIM.WEIGHT_DECAY": 3e-4,
+    },
 }
+
+ENGINES = ("one", "workers", "fused")
+POLICIES = ("constant", "cosine")
 
 
 @dataclass(frozen=True)
@@ -30,7 +57,7 @@ class Space:
 
 @dataclass(frozen=True)
 class Data:
-    name: str = key("cifar10", "images: cifar10, cifar100, imagenet16_120, digits")
+    name: str = key("cifar10", "images: cifar10, cifar100, imagenet16_120, imagenet, digits")
     path: str = key("", "their file or folder; empty: downloaded, or from the installed package (digits)")
     num_classes: int = key(0, "checked against the images; 0: theirs", at_least(0))
     im_size: int = key(0, "pixels along a side, checked against the images; 0: theirs", at_least(0))
@@ -44,13 +71,16 @@ class Teacher:
     epochs: int = key(0, "epochs to train it here when no weights are named; 0: weights must be named", at_least(0))
     batch_size: int = key(128, "images a step of that training", at_least(2))
     base_lr: float = key(0.1, "learning rate of that training", above(0))
+    test_images: int = key(0, "test images its accuracy is told on, spread over all; 0: all", at_least(0))
 
 
 @dataclass(frozen=True)
 class Optim:
-    base_lr: float = key(0.1, "learning rate of a candidate, constant", above(0))
+    base_lr: float = key(0.1, "learning rate of a candidate", above(0))
     momentum: float = key(0.9, "momentum", between(0, 1))
     weight_decay: float = key(5e-4, "weight decay", at_least(0))
+    lr_policy: str = key("constant", "learning rate over a candidate's steps: constant or cosine", one_of(*POLICIES))
+    grad_clip: float = key(0.0, "norm to which a candidate's gradient is clipped; 0: not", at_least(0))
 
 
 @dataclass(frozen=True)
@@ -79,6 +109,16 @@ class Rminas:
         "vote: sum (each edge by itself), greedy (edge by edge; NAS-Bench-201), index (the archive's DARTS rule)",
         one_of("sum", "greedy", "index"),
     )
+    round: int = key(1, "cells the forest proposes at once, to be trained side by side; 1 as published", at_least(1))
+    race: float = key(
+        0.0,
+        "stop candidates that would have to do so many standard errors better than their early losses foretell to be "
+        "positive; 0: train all to the end, as published",
+        at_least(0),
+    )
+    race_full: int = key(20, "with RACE: cells of the warm-up that are trained to the end to learn from", at_least(8))
+    engine: str = key("auto", "how candidates are trained: one, workers, fused; auto", one_of("auto", *ENGINES))
+    population: int = key(0, "candidates at once: fused, 0: as the memory holds; workers, 0: one a core", at_least(0))
     isomorphic_once: bool = key(False, "evaluate one cell of each isomorphism class only (not as published)")
 
 
@@ -118,7 +158,12 @@ DIALECTS = Dialects(
         "BENCHMARK.NB201PATH": "BENCHMARK.PATH",
     },
     values={
-        "SPACE.NAME": {"infer_nb201": "nasbench201", "nasbenchmacro": "macro"},
+        "SPACE.NAME": {
+            "infer_nb201": "nasbench201",
+            "infer_darts": "darts",
+            "nasbenchmacro": "macro",
+            "ofa": "mobilenet",
+        },
         "DATA.NAME": {"imagenet16": "imagenet16_120", "ImageNet16-120": "imagenet16_120"},
     },
     without_effect={

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 import numpy as np
 
-ROLES = ("batch", "warmup", "candidates", "forest", "weights", "rank", "teacher")  # append only: streams go by position
+ROLES = (
+    "batch",
+    "warmup",
+    "candidates",
+    "forest",
+    "weights",
+    "rank",
+    "teacher",
+    "trees",
+)  # append only: streams go by position
 
 
 def rng_for(seed: int, role: str, *place: int) -> np.random.Generator:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from rminas.similarity import CENTRINGS, grams, unit
 
@@ -31,5 +31,14 @@ class Objective:
 
     def __call__(self, logits: Tensor, taps: Sequence[Tensor]) -> Tensor:
         """The loss, a scalar, of logits (B, classes) and S taps (B, ...)."""
-        cka = (unit(CENTRINGS[self.hsic](grams(taps))) * self.targets).sum((1, 2))
-        return self.beta * (1 - cka).sum() + (1 - self.beta) * F.cross_entropy(logits, self.labels)
+        return self._loss(logits, grams(taps))
+
+    def each(self, logits: Tensor, taps: Sequence[Tensor]) -> Tensor:
+        """The losses (K,) of K candidates: logits (K, B, classes), S taps (K, B, features)."""
+        return self._loss(logits, torch.stack([tap @ tap.mT for tap in taps], 1))
+
+    def _loss(self, logits: Tensor, own: Tensor) -> Tensor:
+        """Of logits (..., B, classes) and Gram matrices (..., S, B, B)."""
+        cka = (unit(CENTRINGS[self.hsic](own)) * self.targets).sum((-2, -1))
+        surprise = -logits.log_softmax(-1).gather(-1, self.labels.expand(logits.shape[:-1]).unsqueeze(-1))
+        return self.beta * (1 - cka).sum(-1) + (1 - self.beta) * surprise.mean((-2, -1))

@@ -5,17 +5,18 @@ from __future__ import annotations
 import csv
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from common.benchmarks.table import BenchmarkTable
 from common.errors import InputError
 from common.metrics import kendall_tau, spearman
 from common.spaces import SearchSpace, SpaceExhausted
 from rminas.draws import rng_for
-from rminas.search import Evaluation
+from rminas.search import Evaluate, Evaluation
 from rminas.task import Truth
 
 RANK = "rank"
@@ -25,33 +26,62 @@ ROWS_PER_STEP = "RMI loss, step {}"
 
 def rank_cells(
     space: SearchSpace,
-    evaluate: Callable[[Any], np.ndarray],
+    evaluate: Evaluate,
     seed: int,
     count: int,
-    past: Sequence[Evaluation] = (),
+    table: BenchmarkTable,
+    past: Mapping[int, Evaluation] | None = None,
     on_evaluation: Callable[[Evaluation], object] = lambda evaluation: None,
 ) -> list[Evaluation]:
-    """Evaluates `count` random cells, no two isomorphic, all with a way from input to output.
+    """Evaluates `count` random architectures, no two isomorphic, all with a way from input to output.
 
-    A larger count begins with the cells of a smaller one, so that a ranking can be extended. Raises: InputError when
-    the space has no so many.
+    They are drawn from the space where the table knows all of it, else from the table. A larger count begins with the
+    architectures of a smaller one, so that a ranking can be extended; what `past` holds is not evaluated again.
+    Raises: InputError when there are no so many, or `past` holds others.
     """
-    cells: list[Any] = []
+    archs = _from_space(space, seed, count) if len(table) == space.size else _from_table(space, seed, count, table)
+    done: dict[int, Evaluation] = {}
+    for index, evaluation in (past or {}).items():
+        if index < count:
+            if evaluation.arch != archs[index]:
+                raise InputError(f"evaluation {index} in the records is of another cell: name another OUT_DIR or NAME")
+            done[index] = evaluation
+    missing = [index for index in range(count) if index not in done]
+    last = time.perf_counter()
+    for position, losses in evaluate([archs[index] for index in missing], {}) if missing else ():
+        index, now = missing[position], time.perf_counter()
+        done[index] = Evaluation(index, RANK, archs[index], losses, now - last, 0.0)
+        last = now
+        on_evaluation(done[index])
+    return [done[index] for index in range(count)]
+
+
+def _from_space(space: SearchSpace, seed: int, count: int) -> list[Any]:
+    archs: list[Any] = []
     asked = count
-    while len(cells) < count:  # unreachable cells are few; ask for a few more until enough others are there
+    while len(archs) < count:  # unreachable cells are few; ask for a few more until enough others are there
         try:
             drawn = space.sample_distinct(asked, rng_for(seed, "rank"))
         except SpaceExhausted as error:
             raise InputError(f"--rank {count}: {error}") from None
-        cells = [arch for arch in drawn if space.reaches_output(arch)]
-        asked += count - len(cells)
-    evaluations = list(past[:count])
-    for index in range(len(evaluations), count):
-        started = time.perf_counter()
-        losses = evaluate(cells[index])
-        evaluations.append(Evaluation(index, RANK, cells[index], losses, time.perf_counter() - started, 0.0))
-        on_evaluation(evaluations[-1])
-    return evaluations
+        archs = [arch for arch in drawn if space.reaches_output(arch)]
+        asked += count - len(archs)
+    return archs[:count]
+
+
+def _from_table(space: SearchSpace, seed: int, count: int, table: BenchmarkTable) -> list[Any]:
+    archs: list[Any] = []
+    seen: set[Any] = set()
+    for row in rng_for(seed, "rank").permutation(len(table)):
+        arch, key = table.arch(int(row)), table.key(int(row))
+        if key not in seen and space.reaches_output(arch):
+            seen.add(key)
+            archs.append(arch)
+        if len(archs) == count:
+            return archs
+    raise InputError(
+        f"--rank {count}: {table.source.path or table.source.title} holds {len(archs)} distinct trained architectures"
+    )
 
 
 def read_zero_cost(path: str) -> dict[str, dict[str, float]]:

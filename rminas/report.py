@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ AVERAGED_FOUND = ("test_acc", "rank", "regret")
 def summarize(runs: list[dict[str, Any]], shared: dict[str, Any]) -> dict[str, Any]:
     """A search's summary: what its seeds share, each seed's finding, mean and sample standard deviation over them."""
     series = {key: [float(run[key]) for run in runs] for key in AVERAGED}
-    series |= {key: [float(run["found"][key]) for run in runs] for key in AVERAGED_FOUND}
+    series |= {key: [_number(run["found"][key]) for run in runs] for key in AVERAGED_FOUND}
     stats = {key: mean_std(values) for key, values in series.items()}
     return {
         **shared,
@@ -33,19 +34,25 @@ def summarize(runs: list[dict[str, Any]], shared: dict[str, Any]) -> dict[str, A
     }
 
 
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
 def terminal_report(summary: dict[str, Any], folder: Path) -> str:
     """The report of a search for people; its last line is like that of the ReNAS demo."""
     lines = [
         *_head(summary),
-        "tau is Kendall's between -loss and accuracy over the evaluated cells",
+        f"candidates trained: {summary['engine']}",
+        "tau is Kendall's between -loss and accuracy over the evaluated cells, stopped ones below all others",
         "",
         "  seed  evaluations  positives  voters     tau    found %    rank  regret  lowest loss %  search s",
     ]
     for run in summary["runs"]:
         found = run["found"]
+        rank = _number(found["rank"])
         lines.append(
             f"{run['seed']:6d}  {run['evaluations']:11d}  {run['positives']:9d}  {run['voters']:6d}  "
-            f"{run['kendall_tau']:6.3f}  {found['test_acc']:9.2f}  {found['rank']:6d}  {found['regret']:6.2f}  "
+            f"{run['kendall_tau']:6.3f}  {found['test_acc']:9.2f}  {rank:6.0f}  {found['regret']:6.2f}  "
             f"{run['lowest_loss']['test_acc']:13.2f}  {run['search_s']:8.1f}"
         )
     lines += ["", *(f"seed {run['seed']} gave up: {run['gave_up']}" for run in summary["runs"] if run["gave_up"])]
@@ -81,8 +88,8 @@ def _head(summary: dict[str, Any]) -> list[str]:
     teacher, images, truth = summary["teacher"], summary["images"], summary["benchmark"]
     return [
         f"RMI-NAS on {summary['space']}, {summary['dataset']}: images from {images['source']}",
-        f"teacher {teacher['name']} ({teacher['weights']}), {teacher['test_acc']:.2f} % on its test images "
-        f"in {teacher['mode']} mode",
+        f"teacher {teacher['name']} ({teacher['weights']}), {teacher['test_acc']:.2f} % on "
+        f"{teacher['test_images']:,} test images in {teacher['mode']} mode",
         f"accuracies: {truth['column']} of {truth['title']}, best {truth['best']:.2f} %",
     ]
 
@@ -108,10 +115,12 @@ def write_search_plot(searches: Sequence[tuple[int, Searched]], truth: Truth, fo
         loss = np.array([evaluation.loss for evaluation in searched.evaluations])
         right.plot(loss, accuracy, ".", markersize=4, alpha=0.6, label=f"seed {seed}" if len(searches) <= 8 else None)
         right.axhline(truth.accuracy(searched.found), linewidth=1, color="tab:red")
-        low = min(low, float(np.nanpercentile(accuracy, 5)))
+        if np.isfinite(accuracy).any():
+            low = min(low, float(np.nanpercentile(accuracy, 5)))
     # A few cells at chance level must not squeeze all others into a corner.
     top = truth.best
-    right.set_ylim(low - 0.05 * (top - low), top + 0.05 * (top - low) + 1e-3)
+    if np.isfinite(top):  # there is a table
+        right.set_ylim(low - 0.05 * (top - low), top + 0.05 * (top - low) + 1e-3)
     right.set(xlabel="loss", ylabel=f"{truth.column.name} (%), best 95 %", title="red line: found")
     if len(searches) <= 8:
         right.legend()

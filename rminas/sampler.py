@@ -46,26 +46,52 @@ class ForestSampler:
                 return arch
         return None
 
-    def propose(self, index: int, seen: set[str], archs: Sequence[Any], positive: np.ndarray) -> Any | None:
-        """The unseen one of `candidates` random cells that the forest gives the highest probability of being positive.
+    def warmup_round(self, index: int, count: int, seen: set[str]) -> list[Any]:
+        """`count` random cells, unseen and distinct, for the evaluations from `index` on; fewer when none turned up."""
+        seen, found = set(seen), []
+        for place in range(index, index + count):
+            arch = self.warmup(place, seen)
+            if arch is None:
+                break
+            found.append(arch)
+            seen.add(self.identity(arch))
+        return found
 
-        Ties go to the cell drawn first.
+    def propose(self, index: int, count: int, seen: set[str], archs: Sequence[Any], positive: np.ndarray) -> list[Any]:
+        """Up to `count` unseen ones of `candidates` random cells, distinct, that the forest expects to be positive.
+
+        The first has the highest probability (published). Each further one is chosen by a random draw of the forest's
+        trees, as many as it has, with replacement: cells that only some trees believe in get their turn, which keeps a
+        round from being one idea many times (Thompson sampling by bootstrap). Ties go to the cell drawn first.
 
         Args: archs: the n cells evaluated so far. positive: (n,) bool.
-        Returns: None when all the candidates have been seen.
+        Returns: none when all the candidates have been seen.
         """
         from sklearn.ensemble import RandomForestClassifier
 
         rng = rng_for(self.seed, "candidates", index)
-        drawn = (self.space.sample(rng) for _ in range(self.settings.candidates))
-        unseen = [arch for arch in drawn if self.identity(arch) not in seen]
-        if not unseen or positive.all() or not positive.any():  # nothing to choose from, or nothing to choose by
-            return unseen[0] if unseen else None
+        drawn: dict[str, Any] = {}
+        for _ in range(self.settings.candidates):
+            arch = self.space.sample(rng)
+            drawn.setdefault(self.identity(arch), arch)
+        unseen = [arch for name, arch in drawn.items() if name not in seen]
+        if positive.all() or not positive.any():  # nothing to choose by
+            return unseen[:count]
+        if not unseen:
+            return []
         state = int(rng_for(self.seed, "forest", index).integers(2**31))
         forest = RandomForestClassifier(self.settings.trees, random_state=state)
         forest.fit(self._features(archs), positive)
-        probability = forest.predict_proba(self._features(unseen))[:, 1]
-        return unseen[int(np.argmax(probability))]
+        features = self._features(unseen)
+        chosen = [int(np.argmax(forest.predict_proba(features)[:, 1]))]
+        if count > 1:
+            votes = np.stack([tree.predict_proba(features)[:, 1] for tree in forest.estimators_])
+            picks = rng_for(self.seed, "trees", index)
+            while len(chosen) < min(count, len(unseen)):
+                belief = votes[picks.integers(len(votes), size=len(votes))].sum(0)
+                belief[chosen] = -1
+                chosen.append(int(np.argmax(belief)))
+        return [unseen[which] for which in chosen]
 
     def _features(self, archs: Sequence[Any]) -> np.ndarray:
         return self.space.one_hot(self.space.to_codes(archs))

@@ -5,8 +5,9 @@ The state of a search is the list of its evaluations and nothing else, so it goe
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,9 @@ import numpy as np
 from common.errors import InputError
 from common.metrics import kendall_tau, spearman
 from common.spaces import SearchSpace
-from rminas.config import Config
+from common.training.population import Bounds, Finished
+from rminas.config import Config, Rminas
+from rminas.race import Race
 from rminas.sampler import ForestSampler, SamplerSettings, freeze_threshold
 from rminas.task import Truth
 from rminas.vote import VOTES
@@ -25,7 +28,10 @@ WARMUP, FOREST = "warmup", "forest"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluated architecture. losses: (steps + 1,) float64, +inf where it diverged or was never trainable."""
+    """One evaluated architecture.
+
+    losses: float64, +inf where it diverged or was never trainable; (steps + 1,), fewer when it was stopped on the way.
+    """
 
     index: int
     phase: str
@@ -33,11 +39,12 @@ class Evaluation:
     losses: np.ndarray
     train_s: float
     propose_s: float
+    stopped: bool = False
 
     @property
     def loss(self) -> float:
-        """The score, lower is better: the loss after the last update."""
-        return float(self.losses[-1])
+        """The score, lower is better: the loss after the last update, +inf for a candidate that was stopped."""
+        return math.inf if self.stopped else float(self.losses[-1])
 
     def record(self, space: SearchSpace, seed: int, positive: bool | None) -> dict[str, Any]:
         """As a line of the run's records; `positive` is None as long as no threshold is known."""
@@ -66,18 +73,25 @@ class Searched:
     gave_up: str
 
 
-def read_evaluations(records: Iterable[dict[str, Any]], space: SearchSpace, seed: int, steps: int) -> list[Evaluation]:
-    """The evaluations of one seed out of a run's records, in order. Raises InputError when they are not 0, 1, 2, ..."""
-    found: list[Evaluation] = []
+Evaluate = Callable[[Sequence[Any], Bounds], Iterator[Finished]]  # architectures -> their trajectories, as they finish
+
+
+def read_evaluations(
+    records: Iterable[dict[str, Any]], space: SearchSpace, seed: int, steps: int
+) -> dict[int, Evaluation]:
+    """The evaluations of one seed out of a run's records, by index. Raises InputError for a damaged record."""
+    found: dict[int, Evaluation] = {}
     for record in records:
         if record.get("seed") != seed:
             continue
         try:
+            index = int(record["index"])
             losses = np.array([np.inf if loss is None else loss for loss in record["losses"]], dtype=np.float64)
-            if record["index"] != len(found) or losses.shape != (steps + 1,):
-                raise ValueError(f"evaluation {record['index']} with {len(losses)} losses")
+            if index in found or not 1 <= len(losses) <= steps + 1:
+                raise ValueError(f"evaluation {index} with {len(losses)} losses")
             timing = float(record["train_s"]), float(record["propose_s"])
-            found.append(Evaluation(record["index"], record["phase"], space.parse(record["arch"]), losses, *timing))
+            arch, stopped = space.parse(record["arch"]), len(losses) <= steps
+            found[index] = Evaluation(index, record["phase"], arch, losses, *timing, stopped)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"the records of seed {seed} are damaged after {len(found)} evaluations ({error})"
@@ -105,21 +119,25 @@ def check_reachable(config: Config, space: SearchSpace) -> None:
 def search(
     config: Config,
     space: SearchSpace,
-    evaluate: Callable[[Any], np.ndarray],
+    evaluate: Evaluate,
     seed: int,
-    past: Sequence[Evaluation] = (),
+    past: Mapping[int, Evaluation] | None = None,
     on_evaluation: Callable[[Evaluation, bool | None], object] = lambda evaluation, positive: None,
 ) -> Searched:
-    """Searches from the evaluations in `past` on; `on_evaluation` gets each new one.
+    """Searches, taking from `past` what has been evaluated before; `on_evaluation` gets each new evaluation.
 
-    Args: evaluate: from an architecture to its trajectory, (steps + 1,).
-    Raises: InputError when no cell of the warm-up has a finite loss.
+    The search goes in rounds. What a round holds and where its candidates are stopped depends on the rounds before it
+    alone, so that it does not matter in which order its candidates finish, nor where a search was killed. The warm-up
+    is one round (of many where candidates race, since the later ones are judged by the earlier); after it a round has
+    RMINAS.ROUND candidates, 1 as published.
+
+    Raises: InputError when no cell of the warm-up has a finite loss, or `past` holds other cells than are proposed.
     """
     r = config.rminas
     identity = space.canonical_key if r.isomorphic_once else space.format
     sampler = ForestSampler(space, SamplerSettings(r.rf_warmup, r.rf_thresrate, r.forest, r.candidates), seed, identity)
-    evaluations = list(past)
-    seen = {identity(evaluation.arch) for evaluation in evaluations}
+    race = Race(r.race, r.race_full)
+    evaluations: list[Evaluation] = []
     gave_up = ""
     while True:
         index = len(evaluations)
@@ -131,24 +149,69 @@ def search(
             gave_up = f"{found} of {r.rf_succ} positives after {index} evaluations (RMINAS.MAX_EVALUATIONS)"
             break
         started = time.perf_counter()
+        seen = {identity(evaluation.arch) for evaluation in evaluations}
         if index < r.rf_warmup:
-            phase, arch = WARMUP, sampler.warmup(index, seen)
+            phase = WARMUP
+            archs = sampler.warmup_round(index, _warmup_round(index, r), seen)
         else:
-            phase, arch = FOREST, sampler.propose(index, seen, [e.arch for e in evaluations], positive)
-        if arch is None:
+            phase, count = FOREST, min(r.round, r.max_evaluations - index)
+            archs = sampler.propose(index, count, seen, [e.arch for e in evaluations], positive)
+        if not archs:
             gave_up = f"{found} of {r.rf_succ} positives when no unevaluated cell turned up after {index} evaluations"
             break
-        propose_s = time.perf_counter() - started
-        started = time.perf_counter()
-        losses = evaluate(arch)
-        evaluation = Evaluation(index, phase, arch, losses, time.perf_counter() - started, propose_s)
-        evaluations.append(evaluation)
-        seen.add(identity(arch))
-        on_evaluation(evaluation, None if phase == WARMUP else evaluation.loss < threshold)
+        trajectories = [evaluation.losses for evaluation in evaluations]
+        goal = math.log(threshold) if threshold > 0 and phase == FOREST else None
+        bounds = race.bounds(trajectories, goal, r.rf_thresrate, r.observe)
+        propose_s = (time.perf_counter() - started) / len(archs)
+        limit = threshold if phase == FOREST else None
+
+        def keep(evaluation: Evaluation, limit: float | None = limit) -> None:
+            on_evaluation(evaluation, None if limit is None else evaluation.loss < limit)
+
+        evaluations += _round(index, phase, archs, propose_s, past or {}, evaluate, bounds, r.observe, keep)
     order = np.argsort([evaluation.loss for evaluation in evaluations], kind="stable")
     voters = [int(i) for i in order if positive[i]][: r.top]
     codes = space.to_codes([evaluations[i].arch for i in voters])
     return Searched(evaluations, threshold, positive, voters, space.elect(VOTES[r.vote](codes, space.choices)), gave_up)
+
+
+def _warmup_round(index: int, r: Rminas) -> int:
+    """Candidates of the warm-up's round that begins at `index`."""
+    left = r.rf_warmup - index
+    if not r.race:
+        return left
+    return min(left, r.race_full if index == 0 else max(r.round, r.race_full // 2))
+
+
+def _round(
+    first: int,
+    phase: str,
+    archs: Sequence[Any],
+    propose_s: float,
+    past: Mapping[int, Evaluation],
+    evaluate: Evaluate,
+    bounds: Bounds,
+    steps: int,
+    on_evaluation: Callable[[Evaluation], object],
+) -> list[Evaluation]:
+    """The evaluations of one round, in order; what `past` has of them is not computed again."""
+    done = {index: past[index] for index in range(first, first + len(archs)) if index in past}
+    for index, evaluation in done.items():
+        if evaluation.arch != archs[index - first]:
+            raise InputError(
+                f"evaluation {index} in the records is of another cell than this search evaluates there: "
+                "another version or setting made them; name another OUT_DIR or NAME"
+            )
+    missing = [index for index in range(first, first + len(archs)) if index not in done]
+    last = time.perf_counter()
+    for position, losses in evaluate([archs[index - first] for index in missing], bounds) if missing else ():
+        index, now = missing[position], time.perf_counter()
+        # From one finish to the next: these add up to the time the round has taken, however many ran at once.
+        stopped = len(losses) <= steps
+        done[index] = Evaluation(index, phase, archs[index - first], losses, now - last, propose_s, stopped)
+        last = now
+        on_evaluation(done[index])
+    return [done[index] for index in sorted(done)]
 
 
 def _judge(evaluations: Sequence[Evaluation], warmup: int, quantile: float) -> tuple[float, np.ndarray]:
@@ -176,6 +239,8 @@ def summarize_seed(searched: Searched, truth: Truth, seed: int, config: Config) 
         "lowest_loss": {**truth.look_up(evaluations[best].arch), "loss": float(loss[best])},
         "evaluations": len(evaluations),
         "without_training": sum(bool(np.isinf(e.losses[0])) for e in evaluations),
+        "stopped": sum(e.stopped for e in evaluations),
+        "updates": sum(len(e.losses) - 1 for e in evaluations if np.isfinite(e.losses[0])),
         "positives": int(searched.positive[config.rminas.rf_warmup :].sum()),
         "voters": len(searched.voters),
         "gave_up": searched.gave_up,

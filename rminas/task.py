@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 
-from common.benchmarks import load_benchmark
-from common.benchmarks.table import BenchmarkTable, Column
+from common.benchmarks import BUILT_IN_SPACE, load_benchmark
+from common.benchmarks.table import BenchmarkTable, Column, Source
 from common.datasets.batch import Batch, select_batch
 from common.datasets.images import ImageSet, load_images
 from common.errors import InputError
@@ -22,37 +23,54 @@ from common.networks.teachers import build_teacher, load_teacher
 from common.seeds import torch_seeded
 from common.spaces import SearchSpace, Skeleton, search_space
 from common.training.classifier import ClassifierSettings, evaluate, train_classifier
-from rminas.candidate import CandidateSettings, train_candidate, untrainable
+from common.training.population import CandidateSettings
 from rminas.config import Config
 from rminas.draws import rng_for
+from rminas.evaluator import Evaluator
 from rminas.objective import Objective
 
 # The published ones, and for digits one that learns them in seconds.
-TEACHERS = {"cifar10": "resnet20", "cifar100": "resnet101", "imagenet16_120": "nasbench201", "digits": "resnet20"}
+TEACHERS = {
+    "cifar10": "resnet20",
+    "cifar100": "resnet101",
+    "imagenet16_120": "nasbench201",
+    "imagenet": "fbresnet152",
+    "digits": "resnet20",
+}
 TEACHER_SEED = 0  # a teacher trained here is the same whatever the seeds of the searches
 TEACHER_FILE = "teacher.pt"
 
 
 @dataclass(frozen=True)
 class Truth:
-    """The looked-up accuracy: a table of trained cells and the column of it that is reported."""
+    """The looked-up accuracy: a table of trained architectures and the column of it that is reported."""
 
-    table: BenchmarkTable
+    table: BenchmarkTable  # of no rows where nobody has trained the space
     column: Column
 
     @classmethod
-    def load(cls, path: str, dataset: str) -> Truth:
-        """Test accuracy after the longest training (validation where there is no test). Raises InputError."""
+    def load(cls, path: str, dataset: str, space: SearchSpace) -> Truth:
+        """Test accuracy after the longest training (validation where there is no test).
+
+        Without a path, the installed table for the space that has one, and for others a table that knows nothing.
+        Raises: InputError when the table is of another space, or has no accuracy on the data set.
+        """
+        if not path and space.name != BUILT_IN_SPACE:
+            column = Column("accuracy", np.zeros(0))
+            nothing = Source("none", f"no table of trained {space.title} networks (BENCHMARK.PATH)", "")
+            return cls(BenchmarkTable(nothing, {}, space, space.to_codes([])), column)
         table = load_benchmark(path or None, dataset=dataset)
         columns = table.accuracies(dataset, "test") or table.accuracies(dataset, "valid")
         if table.space is None or not columns:
             raise InputError(f"{table.source.path}: holds no architectures with an accuracy on {dataset!r}")
+        if table.space.name != space.name:
+            raise InputError(f"{table.source.path}: of {table.space.name}, the search is in {space.name}")
         return cls(table, columns[0])
 
     @property
     def best(self) -> float:
-        """The highest accuracy of the table, percent."""
-        return float(np.nanmax(self.column.values))
+        """The highest accuracy of the table, percent; NaN without a table."""
+        return float(np.nanmax(self.column.values)) if len(self.table) else math.nan
 
     def accuracy(self, arch: Any) -> float:
         """Percent; NaN for an architecture that the table lacks."""
@@ -67,7 +85,7 @@ class Truth:
             "arch": self.table.space.format(arch),
             "index": self.table.index_of(arch),
             "test_acc": accuracy,
-            "rank": rank_of(accuracy, values),
+            "rank": None if math.isnan(accuracy) else rank_of(accuracy, values),
             "regret": self.best - accuracy,
         }
 
@@ -95,29 +113,23 @@ class Task:
             self.device,
         )
 
-    def evaluator(self, seed: int, batch: Batch) -> Callable[[Any], np.ndarray]:
-        """From an architecture to its trajectory of losses, (OBSERVE + 1,) float64.
-
-        The initial weights depend on the seed and the architecture, and not on when it is evaluated: so the same cell
-        gets the same loss in a search, in a ranking and in whatever order or company it is evaluated.
-        """
+    def evaluator(self, seed: int, batch: Batch) -> Evaluator:
+        """What turns an architecture into the trajectory of its losses on a seed's batch."""
         config = self.config
         with torch.no_grad():
             _, taps = cast(TappedNetwork, in_mode(self.teacher, config.teacher.mode)).forward_taps(batch.x)
         objective = Objective.of(taps, batch.y, config.rminas.loss_beta, config.rminas.hsic)
         optim = config.optim
         settings = CandidateSettings(
-            config.rminas.observe, optim.base_lr, optim.momentum, optim.weight_decay, config.train.channels_last
+            config.rminas.observe,
+            optim.base_lr,
+            optim.momentum,
+            optim.weight_decay,
+            optim.lr_policy == "cosine",
+            optim.grad_clip,
+            config.train.channels_last,
         )
-
-        def evaluate_arch(arch: Any) -> np.ndarray:
-            if not self.space.reaches_output(arch):
-                return untrainable(settings.steps)
-            with torch_seeded(rng_for(seed, "weights", *self.space.to_codes([arch])[0].tolist())):
-                network = self.space.build(arch)
-            return train_candidate(network.to(self.device), batch.x, objective, settings)
-
-        return evaluate_arch
+        return Evaluator(self.space, seed, batch.x, objective, settings)
 
 
 @dataclass(frozen=True)
@@ -129,10 +141,20 @@ class TeacherInfo:
     sha256: str  # of its parameters and statistics
     mode: str
     test_acc: float  # percent, in that mode
+    test_images: int  # on how many
+
+
+def search_space_of(config: Config, images: ImageSet) -> SearchSpace:
+    """The space of a config for its images. Raises InputError when it has no such network."""
+    skeleton = Skeleton(
+        images.num_classes, images.image_size, config.train.channels, config.train.layers, config.space.cells_per_stage
+    )
+    return search_space(config.space.name, skeleton)
 
 
 def load_task(
     config: Config,
+    space: SearchSpace,
     images: ImageSet,
     device: torch.device,
     folder: Path,
@@ -142,10 +164,6 @@ def load_task(
 
     Raises: InputError when the weights are missing or of another network, or nothing says how to train them.
     """
-    skeleton = Skeleton(
-        images.num_classes, images.image_size, config.train.channels, config.train.layers, config.space.cells_per_stage
-    )
-    space = search_space(config.space.name, skeleton)
     name, weights = config.teacher.name or TEACHERS[images.name], config.teacher.weights
     if weights:
         teacher = load_teacher(name, weights, images.num_classes, device)
@@ -157,8 +175,14 @@ def load_task(
             )
         weights = str(folder / TEACHER_FILE)
         teacher = _trained(config, name, images, device, folder / TEACHER_FILE, on_epoch)
-    mode = config.teacher.mode
-    info = TeacherInfo(name, weights, _fingerprint(teacher), mode, evaluate(teacher, images, device, mode))
+    mode, count = config.teacher.mode, len(images.y_test)
+    tested = images
+    if 0 < config.teacher.test_images < count:
+        count = config.teacher.test_images
+        rows = np.linspace(0, len(images.y_test) - 1, count).astype(np.int64)  # spread: folders are sorted by class
+        tested = replace(images, x_test=images.x_test[rows], y_test=images.y_test[rows])
+    accuracy = evaluate(teacher, tested, device, mode)
+    info = TeacherInfo(name, weights, _fingerprint(teacher), mode, accuracy, count)
     return Task(config, space, images, teacher, device), info
 
 

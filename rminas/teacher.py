@@ -25,6 +25,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "cifar10": {},
     "cifar100": {"warmup_epochs": 1},
     "imagenet16_120": {"batch_size": 256},
+    "imagenet": {"epochs": 90, "batch_size": 256, "weight_decay": 1e-4},
     "digits": {"epochs": 10, "batch_size": 64, "lr": 0.05},
 }
 

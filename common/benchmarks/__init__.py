@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from common.errors import InputError
 
@@ -18,11 +18,13 @@ READERS = {
     "nasbench201_csv": "common.benchmarks.nasbench201_csv",
     "nasbench201_pth": "common.benchmarks.nasbench201_pth",
     "nats": "common.benchmarks.nats",
+    "darts_csv": "common.benchmarks.darts_csv",
     "macro_json": "common.benchmarks.macro_json",
     "demo_shards": "common.benchmarks.demo_shards",
     "nasbench101": "common.benchmarks.nasbench101_tfrecord",
 }
 BUILT_IN = "analognas"  # what is read when no path is named: pip installs it with the toolkit
+BUILT_IN_SPACE = "nasbench201"
 
 
 class Reader(Protocol):
@@ -84,12 +86,11 @@ def _kind_of(path: Path, kind: str | None) -> str:
 
 def _for_dataset(table: BenchmarkTable, dataset: str | None) -> BenchmarkTable:
     from common.datasets.specs import IMAGE_SPECS
-    from common.spaces import make_space
 
     if dataset is not None and dataset not in table.datasets:
         raise InputError(f"{table.source.path}: no data set {dataset!r}; the table has: {', '.join(table.datasets)}")
     if table.space is None:
         return table
     spec = IMAGE_SPECS[dataset or table.datasets[0]]
-    skeleton = make_space(table.space.name, num_classes=spec.num_classes, image_size=spec.image_size)
-    return replace(table, space=skeleton)
+    space = replace(cast(Any, table.space), num_classes=spec.num_classes, image_size=spec.image_size)
+    return replace(table, space=space)

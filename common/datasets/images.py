@@ -1,4 +1,4 @@
-"""An image data set in memory, and the registry of those that can be loaded."""
+"""An image data set, in memory or in files, and the registry of those that can be loaded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -18,23 +18,43 @@ DATASETS = {
     "cifar10": "common.datasets.cifar",
     "cifar100": "common.datasets.cifar",
     "imagenet16_120": "common.datasets.imagenet16",
+    "imagenet": "common.datasets.imagenet",
     "digits": "common.datasets.digits",
 }
+
+
+class ImageRows(Protocol):
+    """(N, H, W, 3) uint8 images: an array in memory, or files that are decoded when their rows are asked for.
+
+    A data set of files is larger than memory: ask for no more rows at once than are used, and never for all.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """(n, H, W, 3) uint8 array: the rows of an index array or of a slice."""
 
 
 @dataclass(frozen=True)
 class ImageSet:
     """Images of one size with their classes, split as published.
 
-    x_train, x_test: (N, H, W, 3) uint8. y_train, y_test: (N,) int64 in [0, num_classes). mean, std: of each channel,
-    for pixels scaled to [0, 1]. augment: a key of `common.datasets.batch.AUGMENTATIONS`. source: where the images came
-    from. sha256: of the four arrays, so that the same images have the same one whatever file they came in.
+    x_train, x_test: (N, H, W, 3) uint8, see ImageRows. y_train, y_test: (N,) int64 in [0, num_classes). mean, std: of
+    each channel, for pixels scaled to [0, 1]. augment: a key of `common.datasets.batch.AUGMENTATIONS`. source: where
+    the images came from. sha256: of the four arrays, so that the same images have the same one whatever file they came
+    in; of images that stay in their files, of the files' paths and sizes.
     """
 
     name: str
-    x_train: np.ndarray
+    x_train: ImageRows
     y_train: np.ndarray
-    x_test: np.ndarray
+    x_test: ImageRows
     y_test: np.ndarray
     num_classes: int
     mean: tuple[float, float, float]

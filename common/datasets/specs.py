@@ -18,5 +18,6 @@ IMAGE_SPECS = {
     "cifar10": ImageSpec("CIFAR-10", num_classes=10, image_size=32),
     "cifar100": ImageSpec("CIFAR-100", num_classes=100, image_size=32),
     "imagenet16_120": ImageSpec("ImageNet16-120", num_classes=120, image_size=16),
+    "imagenet": ImageSpec("ImageNet", num_classes=1000, image_size=224),
     "digits": ImageSpec("scikit-learn digits", num_classes=10, image_size=8),
 }

@@ -18,6 +18,7 @@ TEACHERS = {
     "resnet20": "common.networks.resnet_cifar",
     "resnet101": "common.networks.resnet_bottleneck",
     "nasbench201": "common.networks.nasbench201_trained",
+    "fbresnet152": "common.networks.resnet_imagenet",
 }
 
 

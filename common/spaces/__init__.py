@@ -6,14 +6,20 @@ from typing import Any
 
 from common.errors import InputError
 from common.spaces.base import Costs, SearchSpace, Skeleton, SpaceExhausted, TensorSpace
+from common.spaces.darts import Darts
 from common.spaces.macro import Macro
+from common.spaces.mobilenet import MobileNet
 from common.spaces.nasbench101 import NasBench101
 from common.spaces.nasbench201 import NasBench201
+from common.spaces.proxyless import Proxyless
 
 SPACES: dict[str, type[SearchSpace]] = {
+    Darts.name: Darts,
     Macro.name: Macro,
+    MobileNet.name: MobileNet,
     NasBench101.name: NasBench101,
     NasBench201.name: NasBench201,
+    Proxyless.name: Proxyless,
 }
 
 

@@ -6,25 +6,29 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from common.datasets.batch import augmented, normalised
+from common.datasets.batch import augmented, images_at_once, normalised
 from common.datasets.images import ImageSet
 from common.errors import InputError
 from common.networks.base import in_mode
 from common.networks.checkpoints import read_checkpoint
 from common.runs.files import write_atomic
 
-EVALUATION_BATCH = 500
+EVALUATION_BATCH = 500  # less of large images
 SAVE_EVERY_S = 20.0  # a checkpoint costs a write of three times the weights: not after every epoch of a second
+
+Past = TypeVar("Past")
+Batches = Iterable[tuple[Tensor, Tensor]]  # (n, 3, H, W) float32 images, (n,) int64 labels
+Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # of a batch: the mean loss, the logits (n, classes)
 
 
 @dataclass(frozen=True)
@@ -72,51 +76,76 @@ def train_classifier(
     on_gpu = torch.device(device).type == "cuda"
     if on_gpu:
         network.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(
-        network.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
-    )
-    history = History()
-    start = hashlib.sha256(json.dumps(rng.bit_generator.state).encode()).hexdigest()
-    identity = {"images": images.sha256, "random state at the start": start, **asdict(settings)}
-    if checkpoint is not None and checkpoint.exists():
-        history = _resume(checkpoint, identity, network, optimizer, rng)
+    optimizer = sgd(network, settings)
+    kept = Kept(checkpoint, identity_of(images, settings, rng), network, optimizer, rng)
+    history = kept.load(lambda stored: History(**stored)) or History()
     count = len(images.x_train)
     steps = math.ceil(count / settings.batch_size)
     autocast = torch.autocast(torch.device(device).type, torch.bfloat16) if settings.bf16 else nullcontext()
-    started_s = saved_s = time.monotonic()
-    before_s = history.elapsed_s
-    for epoch in range(len(history.loss), settings.epochs):
-        network.train()
-        total, right = torch.zeros((), device=device), torch.zeros((), device=device)
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
         order = rng.permutation(count)
         for step in range(steps):
             rows = order[step * settings.batch_size : (step + 1) * settings.batch_size]
             x = augmented(images, rows, rng, device)
             if on_gpu:
                 x = x.contiguous(memory_format=torch.channels_last)
-            y = torch.from_numpy(images.y_train[rows]).to(device)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(settings, epoch * steps + step, steps)
-            with autocast:
-                logits = network(x)
-                loss = nn.functional.cross_entropy(logits.float(), y)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            total += loss.detach() * len(rows)
-            right += (logits.detach().argmax(1) == y).sum()
-        if not math.isfinite(float(total)):
-            raise InputError(f"the training loss is {float(total)} in epoch {epoch + 1}: lower the learning rate")
-        history.loss.append(float(total) / count)
-        history.train_acc.append(100.0 * float(right) / count)
+            yield x, torch.from_numpy(images.y_train[rows]).to(device)
+
+    def objective(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        with autocast:
+            logits = network(x)
+            return nn.functional.cross_entropy(logits.float(), y), logits
+
+    started_s = time.monotonic()
+    before_s = history.elapsed_s
+    for epoch in range(len(history.loss), settings.epochs):
+        network.train()
+        rates = (learning_rate(settings, epoch * steps + step, steps) for step in range(steps))
+        total, right = train_epoch(batches(), rates, optimizer, objective).tolist()
+        history.loss.append(finite(total / count, epoch))
+        history.train_acc.append(100.0 * right / count)
         history.elapsed_s = before_s + time.monotonic() - started_s
-        last = epoch + 1 == settings.epochs
-        if checkpoint is not None and (last or time.monotonic() - saved_s > SAVE_EVERY_S):
-            _save(checkpoint, identity, network, optimizer, rng, history)
-            saved_s = time.monotonic()
+        kept.save(asdict(history), last=epoch + 1 == settings.epochs)
         on_epoch(epoch + 1, history.loss[-1], history.train_acc[-1])
     network.eval()
     return history
+
+
+def sgd(network: nn.Module, settings: ClassifierSettings) -> torch.optim.SGD:
+    return torch.optim.SGD(
+        network.parameters(), lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
+    )
+
+
+def train_epoch(
+    batches: Batches, rates: Iterable[float], optimizer: torch.optim.Optimizer, objective: Objective, clip: float = 0.0
+) -> Tensor:
+    """One update a batch, each at its learning rate: (2,), the summed loss of all images and how many were right.
+
+    Args: clip: the largest norm of the gradient, which is scaled down to it; 0 for none.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    # Stays on the device: reading a number would make a GPU wait after every step.
+    sums = torch.zeros(2, device=parameters[0].device)
+    for (x, y), rate in zip(batches, rates, strict=True):
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        loss, logits = objective(x, y)
+        optimizer.zero_grad()
+        loss.backward()
+        if clip:
+            nn.utils.clip_grad_norm_(parameters, clip)
+        optimizer.step()
+        sums += torch.stack([loss.detach() * len(y), (logits.detach().argmax(1) == y).sum()])
+    return sums
+
+
+def finite(loss: float, epoch: int) -> float:
+    """The mean loss of an epoch, counted from 0. Raises InputError when the training has diverged."""
+    if not math.isfinite(loss):
+        raise InputError(f"the training loss is {loss} in epoch {epoch + 1}: lower the learning rate")
+    return loss
 
 
 def learning_rate(settings: ClassifierSettings, step: int, steps: int) -> float:
@@ -134,17 +163,36 @@ def evaluate(
 
     Args: mode: "eval", or "train" for batch norm on the statistics of each batch of 500.
     """
+    labels = {"train": images.y_train, "test": images.y_test}[split]
+    return 100.0 * count_right(network, images, device, mode, split) / len(labels)
+
+
+def count_right(
+    network: nn.Module,
+    images: ImageSet,
+    device: torch.device | str = "cpu",
+    mode: str = "eval",
+    split: str = "test",
+    first: int = 0,
+    stride: int = 1,
+) -> int:
+    """How many images of a split are classified right, in every `stride`-th batch from the `first` on.
+
+    The network is on `device`, its mode is kept. Over all `first` below `stride`, the counts add up to the split's. A
+    batch is 500 images; in eval mode fewer if they are large.
+    """
     was_training = network.training
     labels = {"train": images.y_train, "test": images.y_test}[split]
     asked = in_mode(network, mode)
+    batch = min(EVALUATION_BATCH, images_at_once(images.image_size))
     right = 0
     with torch.inference_mode():
-        for start in range(0, len(labels), EVALUATION_BATCH):
-            rows = slice(start, start + EVALUATION_BATCH)
+        for start in range(first * batch, len(labels), stride * batch):
+            rows = slice(start, start + batch)
             predicted = asked(normalised(images, rows, split, device)).argmax(1).cpu().numpy()
             right += int((predicted == labels[rows]).sum())
     network.train(was_training)
-    return 100.0 * right / len(labels)
+    return right
 
 
 def check_same(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
@@ -157,39 +205,61 @@ def check_same(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) ->
             )
 
 
-def _save(
-    path: Path,
-    identity: dict[str, Any],
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    rng: np.random.Generator,
-    history: History,
-) -> None:
-    stored = {
-        "identity": identity,
-        "state_dict": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "rng": json.dumps(rng.bit_generator.state),
-        "history": asdict(history),
-    }
-    write_atomic(path, lambda file: torch.save(stored, file))
+def identity_of(images: ImageSet, settings: ClassifierSettings, rng: np.random.Generator) -> dict[str, Any]:
+    """What a training's result depends on, besides the network: a checkpoint is of this training or of another."""
+    start = hashlib.sha256(json.dumps(rng.bit_generator.state).encode()).hexdigest()
+    return {"images": images.sha256, "random state at the start": start, **asdict(settings)}
 
 
-def _resume(
-    path: Path,
-    identity: dict[str, Any],
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    rng: np.random.Generator,
-) -> History:
-    """Puts everything back as it was when the checkpoint was written."""
-    stored = read_checkpoint(path)
-    check_same(path, stored.get("identity", {}), identity)
-    try:
-        network.load_state_dict(stored["state_dict"])
-        optimizer.load_state_dict(stored["optimizer"])
-        rng.bit_generator.state = json.loads(stored["rng"])
-        return History(**stored["history"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise InputError(f"{path}: the checkpoint of another network, or damaged ({reason}); remove it") from None
+class Kept:
+    """A training in a file: network, optimizer, generator and history, so that a killed one can go on.
+
+    Args: path: None to keep nothing. identity: of `identity_of`. writes: whether `save` does anything.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        identity: dict[str, Any],
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        rng: np.random.Generator,
+        writes: bool = True,
+    ) -> None:
+        self.path, self.identity, self.writes = path, identity, writes
+        self.network, self.optimizer, self.rng = network, optimizer, rng
+        self.saved_s = time.monotonic()
+
+    def save(self, history: Any, last: bool) -> None:
+        """Writes the file atomically, at most every 20 s, and at the last epoch."""
+        if self.path is None or not self.writes or not (last or time.monotonic() - self.saved_s > SAVE_EVERY_S):
+            return
+        stored = {
+            "identity": self.identity,
+            "state_dict": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rng": json.dumps(self.rng.bit_generator.state),
+            "history": history,
+        }
+        write_atomic(self.path, lambda file: torch.save(stored, file))
+        self.saved_s = time.monotonic()
+
+    def load(self, read: Callable[[Any], Past]) -> Past | None:
+        """Puts everything back as it was when the file was written; the history as `read` makes it, None without file.
+
+        Raises: InputError when the file is of another training, or damaged.
+        """
+        if self.path is None or not self.path.exists():
+            return None
+        stored = read_checkpoint(self.path)
+        check_same(self.path, stored.get("identity", {}), self.identity)
+        try:
+            self.network.load_state_dict(stored["state_dict"])
+            self.optimizer.load_state_dict(stored["optimizer"])
+            self.rng.bit_generator.state = json.loads(stored["rng"])
+            return read(stored["history"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise InputError(
+                f"{self.path}: the checkpoint of another network, or damaged ({reason}); remove it"
+            ) from None

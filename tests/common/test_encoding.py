@@ -13,7 +13,7 @@ import pytest
 
 from common.encoding import PARTS, ChannelSubset, EncodedFeatures, encode, part_channels
 from common.errors import InputError
-from common.spaces import SPACES, SearchSpace, make_space
+from common.spaces import SearchSpace, make_space
 from common.spaces.nasbench101 import Cell101, NasBench101
 from common.spaces.nasbench201 import EDGES, Cell201, NasBench201
 
@@ -255,7 +255,7 @@ def test_float32_holds_2000_nasbench101_tensors_exactly():
     assert double.max() > 2**24  # where whole numbers begin to fall between the floats
 
 
-@pytest.mark.parametrize("name", sorted(SPACES))
+@pytest.mark.parametrize("name", sorted(SHAPES))
 @pytest.mark.parametrize("parts", [p for n in (1, 2, 3) for p in itertools.combinations(PARTS, n)])
 def test_parts_are_slices_of_the_whole_tensor(name: str, parts: tuple[str, ...]):
     space = make_space(name)

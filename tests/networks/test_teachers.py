@@ -34,8 +34,12 @@ def test_every_teacher_gives_logits_and_three_feature_maps(name: str) -> None:
     network = build_teacher(name, 7).eval()
     with torch.inference_mode():
         logits, taps = network.forward_taps(torch.randn(2, 3, 16, 16))
-    widths = {"resnet20": (16, 32, 64), "resnet101": (256, 1024, 2048), "nasbench201": (16, 32, 64)}[name]
-    sizes = {"resnet20": (16, 8, 4), "resnet101": (16, 4, 2), "nasbench201": (16, 8, 4)}[name]
+    widths, sizes = {
+        "resnet20": ((16, 32, 64), (16, 8, 4)),
+        "resnet101": ((256, 1024, 2048), (16, 4, 2)),
+        "nasbench201": ((16, 32, 64), (16, 8, 4)),
+        "fbresnet152": ((64, 512, 2048), (4, 2, 1)),
+    }[name]
     assert logits.shape == (2, 7)
     assert [tap.shape for tap in taps] == [(2, w, s, s) for w, s in zip(widths, sizes, strict=True)]
 

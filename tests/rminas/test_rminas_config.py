@@ -112,7 +112,7 @@ def test_overrides_win_and_are_read_by_the_type_of_the_key(tmp_path):
         ("OPTIM: {BASE_LR: true}", (), ("OPTIM.BASE_LR is True, expected a number",)),
         ("TRAIN: {CHANNELS_LAST: 1}", (), ("TRAIN.CHANNELS_LAST is 1, expected true or false",)),
         ("RMINAS: {VOTE: max}", (), ("RMINAS.VOTE is 'max', expected one of sum, greedy",)),
-        ("SPACE: {NAME: infer_darts}", (), ("SPACE.NAME is 'infer_darts', expected one of nasbench201",)),
+        ("SPACE: {NAME: infer_nb301}", (), ("SPACE.NAME is 'infer_nb301', expected one of nasbench201",)),
         ("{}", ("RMINAS.OBSERVE", "150.0"), ("RMINAS.OBSERVE is '150.0', expected a whole number",)),
         ("{}", ("RMINAS.OBSERVE",), ("'RMINAS.OBSERVE' has no value",)),
         ("[1, 2]", (), ("expected settings as KEY: value, found list",)),
@@ -152,6 +152,18 @@ def test_every_shipped_config_loads(path: Path):
 def test_the_archives_nasbench201_configs_and_digits_ship():
     shipped = {path.stem for path in (ROOT / "configs").glob("nb201_*.yaml")}
     assert shipped == {"nb201_cifar10", "nb201_cifar100", "nb201_imagenet16", "nb201_digits"}
+
+
+@pytest.mark.parametrize(("dataset", "batch"), [("cifar10", 128), ("cifar100", 128), ("imagenet", 32)])
+def test_the_archives_darts_configs_say_the_published_settings(tmp_path, dataset: str, batch: int):
+    config, _ = read_config(ROOT / "configs" / f"darts_{dataset}.yaml", [])
+    default = read(tmp_path, "SPACE: {NAME: infer_darts}")
+    assert (config.space.name, config.data.name, config.train.batch_size) == ("darts", dataset, batch)
+    assert (config.optim, config.rminas) == (default.optim, default.rminas)
+    assert (default.optim.base_lr, default.optim.weight_decay, default.train.batch_size) == (0.025, 3e-4, 128)
+    assert (default.rminas.observe, default.rminas.forest) == (250, 98)
+    space = search_space("darts", Skeleton(channels=config.train.channels, layers=config.train.layers))
+    assert space == search_space("darts", Skeleton())
 
 
 def test_a_spaces_own_defaults_stand_behind_what_is_said(tmp_path):

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from common.networks.base import TappedNetwork
 from common.spaces import SearchSpace
-from rminas.candidate import CandidateSettings, train_candidate
+from common.training.population import CandidateSettings, train_candidate
 from rminas.objective import Objective
 
 BETA, LR, MOMENTUM, WEIGHT_DECAY = 0.8, 0.1, 0.9, 5e-4
@@ -66,7 +66,7 @@ def both(space: SearchSpace, batch, cell: str, steps: int, dtype: torch.dtype, c
         network = space.build(space.parse(CELLS[cell])).to(dtype)
     x, taps = batch.x.to(dtype), tuple(tap.to(dtype) for tap in batch.teacher_taps)
     expected = plain_losses(copy.deepcopy(network), x, batch.y, taps, steps)
-    settings = CandidateSettings(steps, LR, MOMENTUM, WEIGHT_DECAY, channels_last)
+    settings = CandidateSettings(steps, LR, MOMENTUM, WEIGHT_DECAY, channels_last=channels_last)
     return train_candidate(network, x, Objective.of(taps, batch.y, BETA), settings), np.array(expected)
 
 

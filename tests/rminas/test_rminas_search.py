@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +14,12 @@ from common.errors import InputError
 from common.runs.files import plain
 from common.spaces import make_space
 from common.spaces.nasbench201 import CONV3, NONE, Cell201
+from common.training.population import Bounds
 from rminas.config import Config
 from rminas.draws import ROLES, rng_for
+from rminas.race import Race
 from rminas.sampler import ForestSampler, SamplerSettings, freeze_threshold
-from rminas.search import Searched, check_reachable, read_evaluations, search
+from rminas.search import Evaluate, Evaluation, Searched, check_reachable, read_evaluations, search
 from rminas.vote import vote_greedy, vote_index, vote_sum
 
 SPACE = make_space("nasbench201")
@@ -36,6 +38,15 @@ def config(**changes: Any) -> Config:
     return replace(Config(), rminas=replace(Config().rminas, observe=2, **{**SMALL, **changes}))
 
 
+def one_by_one(losses_of: Callable[[Cell201], np.ndarray]) -> Evaluate:
+    def evaluate(archs: Sequence[Cell201], bounds: Bounds) -> Iterator[tuple[int, np.ndarray]]:
+        for position, arch in enumerate(archs):
+            yield position, losses_of(arch)
+
+    return evaluate
+
+
+@one_by_one
 def few_convolutions(arch: Cell201) -> np.ndarray:
     """A made loss: lower with more 3x3 convolutions, distinct for distinct cells, +inf without a way to the output."""
     if not SPACE.reaches_output(arch):
@@ -85,13 +96,54 @@ def test_a_search_goes_on_from_any_prefix_through_its_records(keep: int):
     past = read_evaluations([x for pair in zip(others, lines, strict=True) for x in pair], SPACE, 3, steps=2)
     asked: list[Cell201] = []
 
-    def counted(arch: Cell201) -> np.ndarray:
-        asked.append(arch)
-        return few_convolutions(arch)
+    def counted(archs: Sequence[Cell201], bounds: Bounds) -> Iterator[tuple[int, np.ndarray]]:
+        asked.extend(archs)
+        return few_convolutions(archs, bounds)
 
     resumed = search(config(), SPACE, counted, 3, past)
     assert same(resumed, whole)
     assert len(asked) == len(whole.evaluations) - keep
+
+
+@pytest.mark.parametrize("round_size", [1, 7])
+@pytest.mark.parametrize("race", [0.0, 2.0])
+def test_it_does_not_matter_in_which_order_a_round_finishes_nor_where_it_was_killed(round_size: int, race: float):
+    settings = config(round=round_size, race=race, race_full=8)
+    whole = search(settings, SPACE, few_convolutions, seed=3)
+    kept: list[Evaluation] = []
+
+    def backwards(archs: Sequence[Cell201], bounds: Bounds) -> Iterator[tuple[int, np.ndarray]]:
+        for position, losses in reversed([*few_convolutions(archs, bounds)]):
+            if len(kept) == 25:
+                raise KeyboardInterrupt
+            yield position, losses
+
+    with pytest.raises(KeyboardInterrupt):
+        search(settings, SPACE, backwards, 3, on_evaluation=lambda evaluation, _: kept.append(evaluation))
+    past = read_evaluations([json.loads(json.dumps(plain(e.record(SPACE, 3, None)))) for e in kept], SPACE, 3, steps=2)
+    assert len(past) == 25
+    assert same(search(settings, SPACE, few_convolutions, 3, past), whole)
+
+
+def test_records_of_another_search_are_refused():
+    past = {e.index: e for e in search(config(), SPACE, few_convolutions, seed=3).evaluations}
+    with pytest.raises(InputError, match=r"evaluation 0 in the records is of another cell"):
+        search(config(), SPACE, few_convolutions, 4, past)
+
+
+def test_a_round_holds_distinct_cells_the_first_being_the_published_choice():
+    evaluated = search(config(), SPACE, few_convolutions, seed=0).evaluations
+    sampler = ForestSampler(SPACE, SamplerSettings(20, 0.1, 8, 300), seed=0, identity=SPACE.format)
+    seen = {SPACE.format(e.arch) for e in evaluated}
+    positive = np.array([e.loss for e in evaluated]) < np.median([e.loss for e in evaluated])
+    archs = [e.arch for e in evaluated]
+    one, many = (sampler.propose(40, count, seen, archs, positive) for count in (1, 16))
+    assert many[0] == one[0]
+    assert len(set(many)) == 16
+    assert not {SPACE.format(arch) for arch in many} & seen
+    more = [arch.ops.count(CONV3) for arch in many]
+    rng = rng_for(0, "candidates", 40)
+    assert np.mean(more) > np.mean([SPACE.sample(rng).ops.count(CONV3) for _ in range(300)]) + 0.2
 
 
 def test_seeds_differ_and_repeat():
@@ -101,7 +153,8 @@ def test_seeds_differ_and_repeat():
 
 
 @pytest.mark.parametrize(
-    "change", [{"index": 5}, {"losses": [1.0]}, {"arch": "|x~0|"}, {"losses": None}, {"train_s": None}]
+    "change",
+    [{"index": 1}, {"losses": []}, {"losses": [1.0] * 4}, {"arch": "|x~0|"}, {"losses": None}, {"train_s": None}],
 )
 def test_damaged_records_are_named(change: dict[str, Any]):
     done = search(config(), SPACE, few_convolutions, seed=0)
@@ -111,6 +164,7 @@ def test_damaged_records_are_named(change: dict[str, Any]):
 
 
 def test_the_loop_gives_up_at_the_bound_and_says_so():
+    @one_by_one
     def never_again(arch: Cell201, count: list[int] = []) -> np.ndarray:  # noqa: B006
         count.append(1)
         return np.full(3, 1.0 + len(count))
@@ -151,7 +205,7 @@ def test_isomorphic_cells_are_evaluated_once_only_when_asked():
 
 def test_a_warmup_without_a_finite_loss_is_an_error_naming_the_way_out():
     with pytest.raises(InputError, match=r"none of the 20 cells .* lower OPTIM\.BASE_LR"):
-        search(config(), SPACE, lambda arch: np.full(3, np.inf), seed=0)
+        search(config(), SPACE, one_by_one(lambda arch: np.full(3, np.inf)), seed=0)
 
 
 @pytest.mark.parametrize(
@@ -180,9 +234,9 @@ def test_the_threshold_is_the_quantile_and_a_little():
 def test_the_forest_takes_the_candidate_most_like_the_positives():
     sampler = ForestSampler(SPACE, SamplerSettings(candidates=300, trees=30), seed=0, identity=SPACE.format)
     archs = [SPACE.sample(np.random.default_rng(i)) for i in range(200)]
-    chosen = sampler.propose(0, set(), archs, np.array([arch.ops[3] == CONV3 for arch in archs]))
+    chosen = sampler.propose(0, 1, set(), archs, np.array([arch.ops[3] == CONV3 for arch in archs]))[0]
     assert chosen.ops[3] == CONV3
-    chosen = sampler.propose(0, set(), archs, np.array([arch.ops[3] != CONV3 for arch in archs]))
+    chosen = sampler.propose(0, 1, set(), archs, np.array([arch.ops[3] != CONV3 for arch in archs]))[0]
     assert chosen.ops[3] != CONV3
 
 
@@ -192,8 +246,54 @@ def test_without_two_kinds_of_evaluations_the_first_unseen_candidate_is_taken(po
     archs = [SPACE.sample(np.random.default_rng(0))]
     rng = rng_for(0, "candidates", 9)
     drawn = [SPACE.sample(rng) for _ in range(5)]
-    assert sampler.propose(9, {SPACE.format(drawn[0])}, archs, np.array([positive])) == drawn[1]
-    assert sampler.propose(9, {SPACE.format(arch) for arch in drawn}, archs, np.array([positive])) is None
+    assert sampler.propose(9, 1, {SPACE.format(drawn[0])}, archs, np.array([positive])) == [drawn[1]]
+    assert sampler.propose(9, 1, {SPACE.format(arch) for arch in drawn}, archs, np.array([positive])) == []
+
+
+def foretold(rng: np.random.Generator, quality: float) -> np.ndarray:
+    """A made trajectory of 100 updates that falls as a power of the steps, the faster the better, with some noise."""
+    return np.arange(1, 102) ** -quality * np.exp(0.05 * rng.standard_normal(101))
+
+
+def test_a_race_stops_the_hopeless_early_and_hardly_a_positive():
+    rng = np.random.default_rng(0)
+    qualities = rng.uniform(0, 1, size=220)
+    trajectories = [foretold(rng, quality) for quality in qualities]
+    goal = float(np.quantile([np.log(t[-1]) for t in trajectories], 0.1))
+    bounds = Race(2.0, 20).bounds(trajectories[:20], goal, 0.1, 100)
+    assert min(bounds) == 4
+    assert max(bounds) < 100
+    stops = [next((step for step in sorted(bounds) if t[step] > bounds[step]), None) for t in trajectories[20:]]
+    positive = [np.log(t[-1]) < goal for t in trajectories[20:]]
+    assert sum(positive) > 10
+    assert np.mean([stop is None for stop, good in zip(stops, positive, strict=True) if good]) > 0.85
+    assert np.mean([100 if stop is None else stop for stop in stops]) < 35
+    bolder = Race(1.0, 20).bounds(trajectories[:20], goal, 0.1, 100)
+    assert all(bolder[step] < bounds[step] for step in bounds)
+
+
+def test_nobody_is_stopped_without_a_race_or_before_there_is_anything_to_learn_from():
+    rng = np.random.default_rng(0)
+    trajectories = [foretold(rng, 0.5) for _ in range(9)]
+    assert Race(0.0, 20).bounds(trajectories * 5, None, 0.05, 100) == {}
+    assert Race(2.0, 20).bounds(trajectories, None, 0.05, 100) == {}
+    assert Race(2.0, 20).bounds([*trajectories, np.full(101, np.inf)], None, 0.05, 100) == {}
+
+
+def test_stopped_candidates_are_not_positive_and_are_recorded_as_such():
+    def stopping(archs: Sequence[Cell201], bounds: Bounds) -> Iterator[tuple[int, np.ndarray]]:
+        for position, (_, _, value) in few_convolutions(archs, bounds):
+            losses = np.array([2.0, 1.2 * value, value])
+            over = [s for s in sorted(bounds) if losses[s] > bounds[s]]
+            yield position, losses[: over[0] + 1] if over else losses
+
+    made = config(race=1.0, race_full=8, round=5)
+    done = search(made, SPACE, stopping, seed=0)
+    stopped = [e for e in done.evaluations if e.stopped]
+    assert stopped
+    assert all(len(e.losses) < 3 and np.isinf(e.loss) and not done.positive[e.index] for e in stopped)
+    again = read_evaluations([e.record(SPACE, 0, None) for e in done.evaluations], SPACE, 0, steps=2)
+    assert [e.stopped for e in again.values()] == [e.stopped for e in done.evaluations]
 
 
 def test_every_draw_is_its_own():

@@ -17,9 +17,12 @@ DRAWS = 30
 IMAGE_SIZE = 8
 # A skeleton small enough for a CPU, and the (channels, side) of the features that its networks let out.
 SMALL: dict[str, tuple[dict[str, Any], list[tuple[int, int]]]] = {
+    "darts": ({"channels": 4, "layers": 3}, [(16, 8), (32, 4), (64, 2)]),
     "macro": ({"stem_channels": 4}, [(8, 4), (16, 2), (32, 1)]),
+    "mobilenet": ({"width": 0.1}, [(8, 2), (8, 1), (16, 1)]),
     "nasbench101": ({"stem_channels": 8}, [(8, 8), (16, 4), (32, 2)]),
     "nasbench201": ({"channels": 4, "cells_per_stage": 1}, [(4, 8), (8, 4), (16, 2)]),
+    "proxyless": ({"width": 0.1}, [(8, 1), (16, 1), (1280, 1)]),
 }
 
 

@@ -1,0 +1,227 @@
+"""Training many candidate networks on one shared batch: one at a time, or as one fused network, with early stops.
+
+Both ways are the same mathematics (SGD on each candidate's own loss) and take the same arguments; which is faster
+depends on the device and on the size of the images.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from common.networks.base import TappedNetwork
+from common.training.fused import FusedPopulation, State, best_convolution, fuse
+from common.training.tape import Program, record
+
+LOOK_EVERY = 10  # updates after which it is seen whether a candidate has diverged
+IDLE = 6  # a fused population is put together anew when one candidate in so many has stopped
+MAX_WIDTH = 256
+BYTES_PER_VALUE = (
+    4  # copies of every value of the forward pass that training keeps or makes: value, gathered, gradients
+)
+USED_MEMORY = 0.7  # of what is free
+
+Bounds = Mapping[int, float]  # updates -> loss above which a candidate is stopped there
+Finished = tuple[int, np.ndarray]  # position in the list of candidates, trajectory
+
+
+class Objective(Protocol):
+    """What candidates minimise; each candidate its own."""
+
+    def __call__(self, logits: Tensor, taps: Sequence[Tensor]) -> Tensor:
+        """The loss, a scalar, of logits (B, classes) and taps (B, ...)."""
+
+    def each(self, logits: Tensor, taps: Sequence[Tensor]) -> Tensor:
+        """The losses (K,) of logits (K, B, classes) and taps (K, B, features)."""
+
+
+@dataclass(frozen=True)
+class CandidateSettings:
+    """SGD with momentum on one batch; the defaults are the published values for NAS-Bench-201."""
+
+    steps: int = 150  # updates; the loss of the forward pass after them is the candidate's
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    cosine: bool = False  # the rate falls as a cosine to 0 over the steps, instead of staying
+    grad_clip: float = 0.0  # norm to which a candidate's gradient is cut; 0: never
+    channels_last: bool = False
+
+    def rate(self, step: int) -> float:
+        """The learning rate of the update after `step` others."""
+        return self.lr * 0.5 * (1 + math.cos(math.pi * step / self.steps)) if self.cosine else self.lr
+
+    @property
+    def fusable(self) -> bool:
+        """Whether candidates that have come to different steps can take one update together."""
+        return not self.cosine and not self.grad_clip
+
+
+def train_candidate(
+    network: TappedNetwork, x: Tensor, objective: Objective, settings: CandidateSettings, bounds: Bounds | None = None
+) -> np.ndarray:
+    """Trains `network` (batch norm by batch statistics) and returns its losses, float64.
+
+    Entry s is the loss of the forward pass after s updates, NaN being +inf. There are steps + 1 of them, fewer where
+    a bound has stopped the candidate, whose last entry is then above it. Once a loss is NaN it stays so, and nothing
+    more is computed. Where `network`, `x` (B, 3, H, W) and the objective lie and of which type they are decides where
+    and how it computes.
+    """
+    network.train()
+    if settings.channels_last:
+        network, x = network.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(
+        network.parameters(),
+        lr=settings.lr,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+    # Read only where something is decided: a float() in the loop would make a GPU wait for every step.
+    losses = torch.empty(settings.steps + 1, dtype=x.dtype, device=x.device)
+    looks = _looks(settings.steps, bounds or {})
+    for step in range(settings.steps):
+        loss = objective(*network.forward_taps(x))
+        losses[step] = loss.detach()
+        if step in looks and _decided(float(losses[step]), step, bounds or {}):
+            return _trajectory(losses[: step + 1].cpu().numpy(), settings.steps)
+        for group in optimizer.param_groups:
+            group["lr"] = settings.rate(step)
+        optimizer.zero_grad()
+        loss.backward()
+        if settings.grad_clip:
+            torch.nn.utils.clip_grad_norm_(network.parameters(), settings.grad_clip)
+        optimizer.step()
+    with torch.no_grad():
+        losses[-1] = objective(*network.forward_taps(x))
+    return _trajectory(losses.cpu().numpy(), settings.steps)
+
+
+@dataclass(eq=False)
+class _Running:
+    """A candidate on its way."""
+
+    position: int
+    program: Program
+    state: State
+    losses: list[np.ndarray] = field(default_factory=list)
+    done: int = 0  # losses so far
+    over: bool = False
+
+
+def train_population(
+    builders: Sequence[Callable[[], TappedNetwork]],
+    x: Tensor,
+    objective: Objective,
+    settings: CandidateSettings,
+    bounds: Bounds | None = None,
+    width: int = 0,
+) -> Iterator[Finished]:
+    """Trains candidates side by side as one fused network; yields (position, losses) as they finish.
+
+    The losses are those of `train_candidate` up to rounding. Slots of candidates that have finished or been stopped go
+    to the next ones.
+
+    Args:
+        builders: of the candidates' networks, on `x`'s device; called when there is room.
+        width: candidates at once; 0: as many as the memory holds (`fitting_width`).
+    Raises: NotRecordable when a network cannot be fused; ValueError when the settings cannot be (`fusable`).
+    """
+    if not settings.fusable:
+        raise ValueError("learning rates that change and clipped gradients are for one candidate at a time")
+    bounds = bounds or {}
+    looks = _looks(settings.steps, bounds)
+    waiting = deque(enumerate(builders))
+    running: list[_Running] = []
+    shape = tuple(x.shape)
+    convolution = best_convolution(x.device)
+    while waiting or running:
+        while waiting and (not running or len(running) < (width or fitting_width(running[0].program, x))):
+            position, build = waiting.popleft()
+            network = build()
+            state: State = {p: (p.detach(), None) for p in network.parameters()}
+            running.append(_Running(position, record(network, shape), state))
+        fused = fuse([r.program for r in running], [r.state for r in running], shape, convolution)
+        idle = 0
+        while idle * IDLE < len(running):
+            count = min(_to_next_look(r.done, looks) for r in running if not r.over)
+            last = all(r.over or r.done + count > settings.steps for r in running)
+            losses = _advance(fused, x, objective, settings, count, skip_last_update=last)
+            for column, candidate in zip(losses.T, running, strict=True):
+                if candidate.over:
+                    continue
+                candidate.losses.append(column)
+                candidate.done += count
+                step = candidate.done - 1
+                if step == settings.steps or _decided(float(column[-1]), step, bounds):
+                    candidate.over = True
+                    idle += 1
+                    yield candidate.position, _trajectory(np.concatenate(candidate.losses), settings.steps)
+        for which, candidate in enumerate(running):
+            candidate.state = fused.state(which)
+        running = [candidate for candidate in running if not candidate.over]
+
+
+def _advance(
+    fused: FusedPopulation,
+    x: Tensor,
+    objective: Objective,
+    settings: CandidateSettings,
+    count: int,
+    skip_last_update: bool,
+) -> np.ndarray:
+    """The losses (count, K) of `count` forward passes, an update after each (the last one's may be left out)."""
+    kept: list[Tensor] = []
+    for step in range(count):
+        if skip_last_update and step == count - 1:
+            with torch.no_grad():
+                kept.append(objective.each(*fused.forward(x)))
+            break
+        losses = objective.each(*fused.forward(x))
+        kept.append(losses.detach())
+        fused.zero_grad()
+        losses.sum().backward()
+        fused.sgd_step(settings.lr, settings.momentum, settings.weight_decay)
+    return torch.stack(kept).double().cpu().numpy()
+
+
+def fitting_width(program: Program, x: Tensor) -> int:
+    """How many candidates like this one the free memory of x's device holds, at most MAX_WIDTH and at least 1."""
+    own = sum(math.prod(made.shape) for made in program.instructions.values()) * x.element_size() * BYTES_PER_VALUE
+    return max(1, min(MAX_WIDTH, int(USED_MEMORY * free_memory(x.device) / own)))
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _looks(steps: int, bounds: Bounds) -> set[int]:
+    """After which numbers of updates the losses are read."""
+    return {*range(LOOK_EVERY, steps, LOOK_EVERY), *(step for step in bounds if step < steps), steps}
+
+
+def _to_next_look(done: int, looks: Iterable[int]) -> int:
+    return min(look for look in looks if look >= done) + 1 - done
+
+
+def _decided(loss: float, step: int, bounds: Bounds) -> bool:
+    return math.isnan(loss) or loss > bounds.get(step, math.inf)
+
+
+def _trajectory(losses: np.ndarray, steps: int) -> np.ndarray:
+    """Float64 with NaN as +inf; one that ends in NaN is filled up, since it would go on so."""
+    found = np.where(np.isnan(losses), np.inf, losses.astype(np.float64))
+    if np.isinf(found[-1]):
+        found = np.concatenate([found, np.full(steps + 1 - len(found), np.inf)])
+    return found

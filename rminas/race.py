@@ -1,0 +1,56 @@
+"""Racing: candidates that will not be among the best are stopped long before their last update.
+
+The sampler only asks whether a candidate is positive. Over finished candidates the logarithm of the last loss is close
+to linear in the logarithm of an early one, so what is seen after s updates foretells the last loss up to an error that
+the finished candidates themselves show. A candidate is stopped when it would have to do `z` such errors better than
+foretold to come out positive.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.training.population import Bounds
+
+MAX_EXPONENT = 700.0  # the exponential of more is no float: a bound that stops nobody
+FRACTIONS = (0.04, 0.07, 0.14, 0.27, 0.4, 0.6, 0.8)  # of the steps: where candidates are judged
+
+
+@dataclass(frozen=True)
+class Race:
+    """When a candidate is stopped.
+
+    z: how sure that has to be, in standard errors; 0: nobody is stopped. full: candidates that run to the end first.
+    """
+
+    z: float
+    full: int
+
+    def bounds(self, trajectories: Sequence[np.ndarray], goal: float | None, quantile: float, steps: int) -> Bounds:
+        """Loss above which a candidate is stopped, by number of updates, from all trajectories so far.
+
+        Args: goal: logarithm of the loss that makes a positive; None while there is no threshold (the warm-up): then
+            twice the `quantile` of the last losses so far, those of stopped candidates counting as high.
+        """
+        finished = np.array([t for t in trajectories if len(t) == steps + 1 and np.isfinite(t).all() and t.min() > 0])
+        if not self.z or len(finished) < self.full // 2:
+            return {}
+        logs = np.log(finished)
+        if goal is None:
+            rank = math.ceil(2 * quantile * len(trajectories))
+            goal = float(np.sort(logs[:, -1])[min(rank, len(logs)) - 1])
+        found: dict[int, float] = {}
+        for step in sorted({max(1, round(fraction * steps)) for fraction in FRACTIONS}):
+            if step >= steps:
+                continue
+            early, last = logs[:, step], logs[:, -1]
+            slope = float(np.cov(early, last)[0, 1] / (np.var(early, ddof=1) or math.inf))
+            offset = float(last.mean() - slope * early.mean())
+            if slope > 0:  # else the early loss foretells nothing
+                error = float(np.std(last - (offset + slope * early), ddof=2))
+                found[step] = math.exp(min((goal + self.z * error - offset) / slope, MAX_EXPONENT))
+        return found

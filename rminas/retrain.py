@@ -1,0 +1,352 @@
+"""Training a found DARTS cell to the end with the published recipe: `python -m rminas.retrain`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common.cli import OneLineParser, run_command
+from common.errors import InputError
+from common.runs.config import describe, nested, pairs
+from rminas.retrain_config import RetrainConfig, read_retrain_config
+
+if TYPE_CHECKING:
+    from common.datasets.images import ImageSet
+    from common.networks.darts import DartsNetwork
+    from common.runs import RunFolder
+    from common.spaces.darts import Darts, Genotype
+    from common.training.processes import Processes
+    from common.training.retraining import RetrainSettings
+
+PROG = "python -m rminas.retrain"
+CONFIG_FILE, INPUTS_FILE, SUMMARY_FILE = "config.yaml", "inputs.json", "summary.json"
+EPOCHS_FILE, CHECKPOINT_FILE, CURVE_FILE = "epochs.jsonl", "checkpoint.pt", "learning_curve.png"
+FREE = ("NAME", "OUT_DIR", "DEVICE")  # what another start of the same run may change
+FLAGS = {"genotype": "TRAIN.GENOTYPE", "device": "DEVICE", "seed": "RNG_SEED", "out": "OUT_DIR"}
+CURVE_EVERY_S = 60.0  # drawing takes half a second
+# Most errors are found by every process. The first to end is the one that is heard, since torchrun then stops the
+# others; these wait so long, and speak if the error was theirs alone.
+HOLD_S = 10.0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(
+        PROG,
+        "Train the network of a DARTS genotype to the end and tell its test error. The same command goes on where a "
+        "killed run stopped, and prints the report of a finished one. Several GPUs: torchrun --nproc_per_node N -m "
+        "rminas.retrain ...; a step is then on N x TRAIN.BATCH_SIZE images, and OPTIM.BASE_LR is taken as it is.",
+    )
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "keys of the config file and of KEY VALUE:\n" + describe(RetrainConfig)
+    add = parser.add_argument
+    add("--cfg", type=Path, required=True, metavar="YAML", help="config file")
+    add("--genotype", metavar="G", help="Genotype(...), a text file with it, or the run folder of a finished search")
+    add("--run_seed", type=int, metavar="N", help="which of that search's runs, by its seed; needed if it has several")
+    for flag in ("device", "seed", "out"):
+        add(f"--{flag}", metavar="X", help=f"the same as {FLAGS[flag]} X")
+    add("settings", nargs="*", metavar="KEY VALUE", help="settings that override the file's")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parses, trains what is missing, writes the run folder and prints the report. Raises InputError on bad input."""
+    args = make_parser().parse_intermixed_args(argv)
+    speaks = os.environ.get("LOCAL_RANK", "0") == "0"
+    try:
+        flags = [(name, value) for flag, name in FLAGS.items() if (value := getattr(args, flag)) is not None]
+        config, notes = read_retrain_config(args.cfg, [*flags, *pairs(args.settings)])
+        for note in notes if speaks else []:
+            print(f"note: {note}")
+        text = read_genotype(config.train.genotype, args.run_seed)
+
+        from common.training.processes import join_processes
+
+        with join_processes(config.device) as processes:
+            report = _retrain(config, args.cfg.stem, text, processes)
+            if processes.rank == 0:
+                print(report)
+    except InputError:
+        if not speaks:
+            time.sleep(HOLD_S)
+        raise
+
+
+def read_genotype(given: str, run_seed: int | None = None) -> str:
+    """The text of a genotype: itself, or what a text file or the folder of a finished search holds.
+
+    Raises: InputError when there is none, or several and `run_seed` names none of them.
+    """
+    if not given:
+        raise InputError(
+            "TRAIN.GENOTYPE is empty: give --genotype 'Genotype(...)', a text file, or a search's run folder"
+        )
+    if "(" in given:
+        path = None
+    else:
+        path = Path(given).expanduser()
+        if not path.exists():
+            raise InputError(f"--genotype {given}: neither Genotype(...) nor a file or folder that exists")
+    if run_seed is not None and (path is None or not path.is_dir()):
+        raise InputError(f"--run_seed {run_seed}: only with a run folder as --genotype")
+    if path is None:
+        return given
+    if path.is_dir():
+        return _found_in(path, run_seed)
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a text file ({getattr(error, 'strerror', None) or 'no UTF-8'})") from None
+
+
+def _found_in(folder: Path, run_seed: int | None) -> str:
+    """The architecture that a search found, by its summary."""
+    summary = _read_summary(folder / SUMMARY_FILE)
+    try:
+        space, found = summary["space"], {int(run["seed"]): str(run["found"]["arch"]) for run in summary["runs"]}
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{folder}: not the folder of a finished search (nothing found in {SUMMARY_FILE})") from None
+    if space != "darts":
+        raise InputError(f"{folder}: a search in {space}; only DARTS genotypes are retrained")
+    if run_seed is None and len(found) == 1:
+        return next(iter(found.values()))
+    if run_seed not in found:
+        seeds = ", ".join(map(str, found))
+        raise InputError(f"{folder}: runs of the seeds {seeds}; choose one of them by --run_seed")
+    return found[run_seed]
+
+
+def _read_summary(file: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror}): not the folder of a finished run") from None
+    except ValueError:
+        raise InputError(f"{file} is not JSON; repair or remove it") from None
+
+
+def _retrain(config: RetrainConfig, stem: str, text: str, processes: Processes) -> str:
+    """Trains what is missing; the report. In every process."""
+    from common.runs import RunFolder
+    from common.seeds import named_rngs, torch_seeded
+    from common.spaces.darts import Darts
+    from common.training.retraining import retrain
+
+    with processes.first_alone():  # it may download them
+        images = _load_images(config)
+    space = Darts(config.train.channels, config.train.layers, images.num_classes, images.image_size)
+    arch = space.parse(text)
+    config = replace(config, train=replace(config.train, genotype=space.format(arch)))
+    path = Path(config.out_dir).expanduser() / (config.name or stem)
+    with processes.first_alone():
+        folder = RunFolder.open(path, nested(config), CONFIG_FILE, FREE, setting="OUT_DIR or NAME")
+        inputs = {"images_sha256": images.sha256, "processes": processes.count}
+        folder.pin(INPUTS_FILE, inputs, setting="OUT_DIR or NAME")
+    if (path / SUMMARY_FILE).exists():
+        return terminal_report(_read_summary(path / SUMMARY_FILE), path)
+
+    settings = settings_of(config, processes.device.type)
+    rngs = named_rngs(config.rng_seed, "weights", "training")
+    with torch_seeded(rngs["weights"]):
+        network = build_network(space, arch, auxiliary=settings.auxiliary_weight > 0)
+    with _Run(folder, settings.epochs, active=processes.rank == 0) as run:
+        records = retrain(
+            network, images, settings, rngs["training"], processes, path / CHECKPOINT_FILE, run.step, run.epoch
+        )
+        run.finish(records)
+    summary = summarize(config, settings, space, arch, images, processes, records)
+    if processes.rank == 0:
+        folder.write_summary(summary)
+    return terminal_report(summary, path)
+
+
+def _load_images(config: RetrainConfig) -> ImageSet:
+    from common.datasets.images import load_images
+
+    images = load_images(config.data.name, config.data.path or None)
+    for name, asked, there in (
+        ("DATA.NUM_CLASSES", config.data.num_classes, images.num_classes),
+        ("DATA.IM_SIZE", config.data.im_size, images.image_size),
+    ):
+        if asked not in (0, there):
+            raise InputError(f"{name} is {asked}, but {images.source} has {there}")
+    if config.train.cutout > images.image_size:
+        raise InputError(
+            f"TRAIN.CUTOUT is {config.train.cutout}, which leaves nothing of images {images.image_size} pixels wide"
+        )
+    return images
+
+
+def settings_of(config: RetrainConfig, device_type: str) -> RetrainSettings:
+    """The settings of the training loop, for a device of type cpu or cuda."""
+    from common.training.retraining import RetrainSettings
+
+    optim, train = config.optim, config.train
+    return RetrainSettings(
+        epochs=optim.max_epoch,
+        batch_size=train.batch_size,
+        lr=optim.base_lr,
+        momentum=optim.momentum,
+        weight_decay=optim.weight_decay,
+        warmup_epochs=optim.warmup_epoch,
+        bf16=train.precision == "bf16" or (train.precision == "auto" and device_type == "cuda"),
+        clip=optim.grad_clip,
+        label_smoothing=train.label_smooth,
+        cutout=train.cutout,
+        drop_path=train.drop_path_prob,
+        auxiliary_weight=train.aux_weight,
+        channels_last=train.channels_last,
+        test_every=train.eval_period,
+    )
+
+
+def build_network(space: Darts, arch: Genotype, auxiliary: bool) -> DartsNetwork:
+    from common.networks.darts import DartsNetwork
+
+    return DartsNetwork(arch, space.channels, space.layers, space.num_classes, space.imagenet_stem, auxiliary)
+
+
+def summarize(
+    config: RetrainConfig,
+    settings: RetrainSettings,
+    space: Darts,
+    arch: Genotype,
+    images: ImageSet,
+    processes: Processes,
+    records: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """What is reported of a finished training. Parameters and FLOPs are without the auxiliary head."""
+    from common.devices import device_title
+    from common.runs import environment
+
+    flops, params = space.total_costs(space.to_codes([arch]))
+    tested = [record for record in records if record["test_error"] is not None]
+
+    def result(record: dict[str, Any]) -> dict[str, Any]:
+        return {key: record[key] for key in ("epoch", "test_error", "test_acc")}
+
+    return {
+        "method": "retraining",
+        "space": space.name,
+        "dataset": images.name,
+        "genotype": space.format(arch),
+        "channels": space.channels,
+        "layers": space.layers,
+        "params": int(params[0]),
+        "flops": int(flops[0]),
+        "seed": config.rng_seed,
+        "epochs": len(records),
+        "final": result(tested[-1]),
+        "best": result(min(tested, key=lambda record: record["test_error"])),
+        "train_s": sum(record["train_s"] for record in records),
+        "test_s": sum(record["test_s"] for record in records),
+        "processes": processes.count,
+        "images_per_step": processes.count * settings.batch_size,
+        "precision": "bf16" if settings.bf16 else "float32",
+        "images": {"source": images.source, "sha256": images.sha256},
+        "environment": environment(device_title(processes.device)),
+    }
+
+
+def terminal_report(summary: dict[str, Any], folder: Path) -> str:
+    """The report of a finished training for people, made from its summary."""
+    final, best = summary["final"], summary["best"]
+    return "\n".join(
+        [
+            f"DARTS cell on {summary['dataset']}: images from {summary['images']['source']}",
+            summary["genotype"],
+            f"{summary['layers']} cells, C={summary['channels']}: {summary['params']:,} parameters, "
+            f"{summary['flops']:,} multiply-accumulates",
+            f"{summary['epochs']} epochs, {summary['images_per_step']} images a step, {summary['precision']}: "
+            f"{summary['train_s']:.0f} s of training and {summary['test_s']:.0f} s of testing "
+            f"on {summary['processes']} x {summary['environment']['device']}",
+            f"lowest test error {best['test_error']:.2f} % after epoch {best['epoch']} (chosen on the test images)",
+            f"files: {folder}",
+            f"test error after the last epoch: {final['test_error']:.2f} %",
+        ]
+    )
+
+
+def write_curve(records: list[dict[str, Any]], path: Path) -> None:
+    """`learning_curve.png`: loss, and error on training and test images, by epoch."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    from common.runs import write_atomic
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+    epochs = [record["epoch"] for record in records]
+    tested = [record for record in records if record["test_error"] is not None]
+    marker = "." if len(records) <= 30 else None
+    left.plot(epochs, [record["loss"] for record in records], marker=marker)
+    left.set(xlabel="epoch", ylabel="training loss, auxiliary head included")
+    train_error = [100 - record["train_acc"] for record in records]
+    right.plot(epochs, train_error, marker=marker, label="training images, augmented")
+    if tested:
+        error = [record["test_error"] for record in tested]
+        line = f"test images: {error[-1]:.2f} %, lowest {min(error):.2f} %"
+        right.plot([record["epoch"] for record in tested], error, marker=marker, label=line)
+    right.set(xlabel="epoch", ylabel="error (%)")
+    right.legend()
+    write_atomic(path, lambda file: figure.savefig(file, format="png", dpi=120))
+    plt.close(figure)
+
+
+class _Run:
+    """What is seen of a training while it runs: a tqdm bar, the records and the curve; nothing unless `active`."""
+
+    def __init__(self, folder: RunFolder, epochs: int, active: bool) -> None:
+        self.folder, self.epochs, self.active = folder, epochs, active
+        self.bar: Any = None
+        self.drawn_s = time.monotonic()
+
+    def __enter__(self) -> _Run:
+        return self
+
+    def step(self, done: int, total: int) -> None:
+        if not self.active:
+            return
+        from tqdm import tqdm
+
+        if self.bar is None:
+            self.bar = tqdm(total=total, initial=done - 1, desc="retraining", unit="step")
+        self.bar.update(1)
+
+    def epoch(self, records: list[dict[str, Any]]) -> None:
+        if not self.active:
+            return
+        # The whole file: after a kill, it may hold epochs that are not in the checkpoint and now come again.
+        self._write_records(records)
+        if time.monotonic() - self.drawn_s > CURVE_EVERY_S:
+            write_curve(records, self.folder.path / CURVE_FILE)
+            self.drawn_s = time.monotonic()
+        errors = [record["test_error"] for record in records if record["test_error"] is not None]
+        said = f"epoch {len(records)}/{self.epochs}, loss {records[-1]['loss']:.3f}"
+        if errors:
+            said += f", test error {errors[-1]:.2f} % (lowest {min(errors):.2f})"
+        self.bar.set_postfix_str(said, refresh=False)
+
+    def finish(self, records: list[dict[str, Any]]) -> None:
+        if self.active:
+            self._write_records(records)
+            write_curve(records, self.folder.path / CURVE_FILE)
+
+    def _write_records(self, records: list[dict[str, Any]]) -> None:
+        from common.runs import write_atomic
+
+        lines = "".join(json.dumps(record) + "\n" for record in records)
+        write_atomic(self.folder.path / EPOCHS_FILE, lambda file: file.write(lines.encode()))
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+if __name__ == "__main__":
+    run_command(PROG, main)
