@@ -1,11 +1,9 @@
 """The trained LeNet as plain matrix products, for scoring a whole space on the CPU.
 
-Feature tensors are zero on and below the diagonal, because an edge i -> j has i < j. So the standardised tensor, and
-the corner of every later feature map that cannot see an entry above the diagonal, are the same for all architectures:
-computed once, they become biases. What remains of a convolution is, per output position and row of its window, one
-product of a contiguous slice of the activations with a slice of the kernel, which BLAS runs at its full rate without
-any unfolding. Standardisation and batch norm are folded into weights and biases. On NAS-Bench-101 that leaves two
-thirds of the network's arithmetic, and the predictions are those of the network up to rounding.
+Positions of the feature tensor, and of every later map, that are the same for all architectures are computed once and
+become biases; what remains of the convolutions are products of contiguous slices (`renas.convolution`). Standardisation
+and batch norm are folded into weights and biases. On NAS-Bench-101 that leaves two thirds of the network's arithmetic,
+and the predictions are those of the network up to rounding.
 """
 
 from __future__ import annotations
@@ -17,17 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from renas.convolution import Convolution
 from renas.predictor import LeNet, Standardizer
 
-JOINED_OUTPUTS = 4  # outputs of the first layer per product: more is more zeros, less is smaller products
 
+class Line(NamedTuple):
+    """A line of a folded map: its bias, and the products `line[:, to] += inputs[:, of] @ weight` that make the rest."""
 
-class Product(NamedTuple):
-    """One matrix product of a folded layer: `out[:, to] += inputs[:, of] @ weight`."""
-
-    of: slice
-    to: slice
-    weight: Tensor
+    place: slice  # in the map
+    bias: Tensor
+    products: list[tuple[slice, slice, Tensor]]  # of, to, weight
 
 
 class FoldedLeNet:
@@ -51,27 +48,28 @@ class FoldedLeNet:
         zero.flatten(1)[:, self.entries] += self.centre.T / scale.flatten(1)[:, self.entries]
         # Layers work in float64 here and are rounded to float32 once, at the end.
         with torch.no_grad():
-            first = _fold(*_with_norm(conv1, norm1), varying, zero)
-            inputs = scale.flatten(1)[:, self.entries].T.reshape(-1, 1)  # (entries * channels, 1), position by position
-            first_products = [Product(p.of, p.to, (p.weight / inputs[p.of]).float()) for p in _joined(first.products)]
-            still = first.constant.relu() * ~torch.from_numpy(first.varying)
-            second = _fold(*_with_norm(conv2, norm2), first.varying, still)
+            weight1, bias1 = _with_norm(conv1, norm1)
+            weight2, bias2 = _with_norm(conv2, norm2)
+            first = Convolution(varying, channels, len(weight1))
+            second = Convolution(first.outputs, len(weight1), len(weight2))
+            inputs = scale.flatten(1)[:, self.entries].T.reshape(-1)  # (entries * channels,), position by position
+            rest = F.conv2d(zero[None], weight1, bias1, padding=1)[0]
+            self.first = _lines(first, first.stack(weight1), _by_position(rest, first.order[:, ::-1]), inputs)
+            still = rest.relu() * ~torch.from_numpy(first.outputs.T)
+            rest = _by_position(F.conv2d(still[None], weight2, bias2, padding=1)[0], second.order)
+            self.second = _lines(second, second.stack(weight2.transpose(2, 3)), rest)
             maps = dense[0].weight.double().view(dense[0].out_features, -1, side, side)
-            live = torch.from_numpy(second.varying)
-            weight = maps[:, :, live].transpose(1, 2).flatten(1)
-            bias = dense[0].bias.double() + torch.einsum("ocij,cij->o", maps, second.constant.relu() * ~live)
-            self.layers = [
-                (first.bias.float(), first_products),
-                (second.bias.float(), [Product(p.of, p.to, p.weight.float()) for p in second.products]),
-            ]
-            self.dense = [(weight.float(), bias.float())]
+            weight = torch.stack([_by_position(its, second.order) for its in maps])
+            bias = dense[0].bias.double() + weight[:, second.size :] @ rest[second.size :].relu()
+            self.dense = [(weight[:, : second.size].float(), bias.float())]
             self.dense += [(layer.weight.detach(), layer.bias.detach()) for layer in dense[1:]]
+        self.width = first.size
         self.shape = (channels, side, side)
 
     @property
     def flops(self) -> int:
         """Floating-point operations per architecture, 2 per multiply-accumulate."""
-        weights = [product.weight for _, products in self.layers for product in products]
+        weights = [weight for line in (*self.first, *self.second) for *_, weight in line.products]
         return 2 * sum(weight.numel() for weight in (*weights, *(weight for weight, _ in self.dense)))
 
     def fits(self, tensors: np.ndarray) -> bool:
@@ -87,76 +85,50 @@ class FoldedLeNet:
         flat = tensors.reshape(n, self.shape[0], -1)
         x = torch.from_numpy(np.ascontiguousarray(flat[:, :, self.entries].transpose(0, 2, 1), dtype=np.float32))
         x = x.sub_(self.centre).reshape(n, -1)
-        for bias, products in self.layers:
-            out = bias.expand(n, -1).contiguous()
-            for of, to, weight in products:
-                out[:, to].addmm_(x[:, of], weight)
-            x = out.relu_()
-        for weight, bias in self.dense[:-1]:
-            x = F.linear(x, weight, bias).relu_()
-        return F.linear(x, *self.dense[-1]).squeeze(1).numpy()
+        features = torch.empty(n, self.width)
+        for line in self.first:
+            _make(line, x, features[:, line.place])
+        weight, bias = self.dense[0]
+        hidden = bias.repeat(n, 1)
+        space = torch.empty(n, max(len(line.bias) for line in self.second))
+        for line in self.second:  # a line of this map stays in the cache until the dense layer has taken it
+            hidden.addmm_(_make(line, features, space[:, : len(line.bias)]), weight[:, line.place].T)
+        hidden.relu_()
+        for weight, bias in self.dense[1:-1]:
+            hidden = F.linear(hidden, weight, bias).relu_()
+        return F.linear(hidden, *self.dense[-1]).squeeze(1).numpy()
 
 
-class Folded(NamedTuple):
-    """A 3x3 convolution over a V x V map of which only some positions vary between architectures."""
-
-    products: list[Product]  # from the input's varying positions to the output's, channels last
-    bias: Tensor  # (varying outputs * C_out,): the convolution's bias and its output for the constant input
-    varying: np.ndarray  # (V, V) bool: outputs that see a varying input
-    constant: Tensor  # (C_out, V, V): the output for the constant input, which is the output where nothing varies
+def _make(line: Line, x: Tensor, out: Tensor) -> Tensor:
+    out.copy_(line.bias)
+    for of, to, weight in line.products:
+        out[:, to].addmm_(x[:, of], weight)
+    return out.relu_()
 
 
-def _fold(weight: Tensor, bias: Tensor, varying: np.ndarray, constant: Tensor) -> Folded:
-    """Splits a convolution (C_out, C_in, 3, 3), padding 1, into products over varying inputs and a constant rest.
-
-    Args:
-        varying: (V, V) bool, in every row without gaps.
-        constant: (C_in, V, V), the part of the input that is the same for all; the products take what comes on top.
-    """
-    side = len(varying)
-    width_out, width_in = weight.shape[:2]
-    kernel = weight.permute(2, 3, 1, 0)  # (3, 3, C_in, C_out)
-    place = {position: index for index, position in enumerate(zip(*np.nonzero(varying), strict=True))}
-    seen = np.zeros_like(varying)
-    products: list[Product] = []
-    outputs = 0
-    for i in range(side):
-        for j in range(side):
-            to = slice(outputs * width_out, (outputs + 1) * width_out)
-            for r in range(max(i - 1, 0), min(i + 2, side)):
-                columns = [c for c in range(max(j - 1, 0), min(j + 2, side)) if varying[r, c]]
-                if columns:
-                    first = place[r, columns[0]]
-                    taps = kernel[r - i + 1, columns[0] - j + 1 : columns[-1] - j + 2]
-                    of = slice(first * width_in, (first + len(columns)) * width_in)
-                    products.append(Product(of, to, taps.reshape(-1, width_out)))
-                    seen[i, j] = True
-            outputs += seen[i, j]
-    rest = F.conv2d(constant[None], weight, bias, padding=1)[0]
-    return Folded(products, rest[:, torch.from_numpy(seen)].T.reshape(-1), seen, rest)
+def _lines(convolution: Convolution, kernel: Tensor, rest: Tensor, scale: Tensor | None = None) -> list[Line]:
+    """Args: rest: the output for a constant input alone. scale: what the inputs are yet to be divided by."""
+    return [
+        Line(
+            place,
+            rest[place].float(),
+            [
+                (
+                    p.of,
+                    slice(p.to.start - place.start, p.to.stop - place.start),
+                    (kernel[p.rows, p.columns] / (1 if scale is None else scale[p.of])).float().T,
+                )
+                for p in products
+            ],
+        )
+        for place, products in convolution.lines
+    ]
 
 
-def _joined(products: list[Product]) -> list[Product]:
-    """Fewer, larger products, each for JOINED_OUTPUTS neighbouring outputs and all inputs that they see.
-
-    For the first layer, whose few channels would leave BLAS products of 57 x 38: the zeros this adds cost less.
-    """
-    groups: list[list[Product]] = []
-    for product in products:
-        if groups and len({p.to.start for p in groups[-1]} | {product.to.start}) <= JOINED_OUTPUTS:
-            groups[-1].append(product)
-        else:
-            groups.append([product])
-    joined = []
-    for group in groups:
-        of = slice(min(p.of.start for p in group), max(p.of.stop for p in group))
-        to = slice(min(p.to.start for p in group), max(p.to.stop for p in group))
-        weight = group[0].weight.new_zeros(of.stop - of.start, to.stop - to.start)
-        for p in group:
-            rows = slice(p.of.start - of.start, p.of.stop - of.start)
-            weight[rows, p.to.start - to.start : p.to.stop - to.start] += p.weight
-        joined.append(Product(of, to, weight))
-    return joined
+def _by_position(maps: Tensor, order: np.ndarray) -> Tensor:
+    """(positions * C,) of maps (C, V, V), positions (row, column) in this order."""
+    rows, columns = torch.from_numpy(order.copy()).T
+    return maps[:, rows, columns].T.flatten()
 
 
 def _with_norm(conv: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:

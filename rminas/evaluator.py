@@ -103,6 +103,7 @@ class Engines:
     """
 
     name: str
+    width: int  # candidates at once; 0: as many as the memory holds
     engine: Engine
 
     def __call__(self, evaluator: Evaluator, archs: Sequence[Any], bounds: Bounds) -> Iterator[Finished]:
@@ -127,10 +128,11 @@ def choose_engine(name: str, population: int, evaluator: Evaluator, arch: Any) -
             name = "one"
     cores = population or len(os.sched_getaffinity(0))
     if name == "workers" and cores > 1:
-        return Engines(f"workers ({cores})", Workers.start(cores))
+        return Engines(f"workers ({cores})", cores, Workers.start(cores))
     if name == "fused":
-        return Engines(f"fused ({population or 'as the memory holds'})", partial(fused, width=population))
-    return Engines("one", one_by_one)
+        how = population or "as many as the memory holds"
+        return Engines(f"fused ({how})", population, partial(fused, width=population))
+    return Engines("one at a time", 1, one_by_one)
 
 
 def _fusable(evaluator: Evaluator, arch: Any) -> bool:
