@@ -1,10 +1,10 @@
 """Training steps of the LeNet on the CPU: the forward and the backward pass written out, without autograd.
 
 A batch is cut into parts that run side by side, one thread each, and meet where batch norm or the loss needs all of
-them. The parts do not depend on the number of threads, so neither does any digit. Activations are columns (positions *
-channels, architectures), convolutions are products of contiguous slices (`renas.convolution`), and what can be is done
-line by line of a map, because a line stays in the cache. A convolution's own bias is left out: batch norm takes it away
-again, so its gradient is zero, and only the running mean gets to see it.
+them; they do not depend on the number of threads. Activations are columns (positions * channels, architectures),
+convolutions are products of contiguous slices (`renas.convolution`), and what can be is done line by line of a map,
+because a line stays in the cache. A convolution's own bias is left out: batch norm takes it away again, so its gradient
+is zero, and only the running mean gets to see it.
 """
 
 from __future__ import annotations
@@ -75,9 +75,9 @@ class Norm:
         return out
 
     def backward(self, errors: Tensor, count: int, still: Tensor | float = 0.0) -> tuple[Tensor, ...]:
-        """Gradients of gain and shift (C,), and a, b (C, 1) of dz = scale * (dy - a z - b), where y = z * scale + shift.
+        """Gradients of gain and shift (C,), and a, b (C, 1) of dz = scale * (dy - a z - b).
 
-        Args:
+        Args, of y = z * scale + shift:
             errors: (2, positions * C, 1), sums of dy and of dy * z; `still`: the sum of dy where z is 0.
             count: how many there are of a channel.
         """
@@ -142,6 +142,8 @@ class CpuTraining:
         """`inputs`: (n, C, V, V)."""
         self.network, self.lr, self.weight_decay = network, lr, weight_decay
         conv1, self.norm1, _, conv2, self.norm2, _ = network.features
+        assert isinstance(conv1, nn.Conv2d)
+        assert isinstance(conv2, nn.Conv2d)
         side = inputs.shape[-1]
         varying = np.triu(np.ones((side, side), dtype=bool), 1)
         if not varying.any() or inputs[:, :, torch.from_numpy(~varying)].any():
@@ -198,9 +200,8 @@ class CpuTraining:
         """Puts the weights and running statistics of `state` into the network."""
         flat, *statistics = state
         weights = self._unpacked(Weights.views(flat, self.weights.shapes))
-        for tensor, its in zip(self.network.parameters(), weights, strict=True):
-            tensor.copy_(its)
-        for tensor, its in zip(self.network.buffers(), statistics, strict=True):
+        mine = [*self.network.parameters(), *self.network.buffers()]
+        for tensor, its in zip(mine, (*weights, *statistics), strict=True):
             tensor.copy_(its)
 
     # passes ---------------------------------------------------------------------------------------------------------
@@ -255,10 +256,8 @@ class CpuTraining:
             torch.mul(w.kernel2.view(3, len(a), -1), norm2.scale, out=self.scaled_kernel2.view(3, len(a), -1))
             sums = self._sum(partial(self._backward2, a, b), parts)
             # What the taps that see a constant position get, from all architectures at once.
-            map_error = (errors[0] - a.repeat(self.area, 1) * moments[0] - n * b.repeat(self.area, 1)).view(
-                self.area, -1
-            )
-            taps_error = torch.einsum("pab,po->aob", self.constant_taps, map_error).reshape(-1, 1)
+            dy, z = errors[0].view(self.area, -1), moments[0].view(self.area, -1)
+            taps_error = torch.einsum("pab,po->aob", self.constant_taps, dy - a.T * z - n * b.T).reshape(-1, 1)
             still_error = (self.scaled_kernel2.view(len(taps_error), -1).T @ taps_error) * (norm1.still > 0)
             gain1, shift1, a, b = norm1.backward(sums, count, still_error)
             self._each(partial(self._backward1, a, b), parts)
@@ -266,17 +265,14 @@ class CpuTraining:
             total, *others = (part.flat for part in parts)
             for other in others:
                 total += other
-            gradient = parts[0].gradient
-            torch.mm(hidden, lone_active.T, out=gradient.dense1[:, self.second.size :])
-            gradient.kernel2.view(len(taps_error), -1).addmm_(taps_error, norm1.still.T)
-            for kernel, norm in ((gradient.kernel1, norm1), (gradient.kernel2, norm2)):
-                kernel.view(3, len(norm.scale), -1).mul_(norm.scale)
-            for place, made in zip(
-                (gradient.gain1, gradient.shift1, gradient.gain2, gradient.shift2),
-                (gain1, shift1, gain2, shift2),
-                strict=True,
-            ):
-                place.copy_(made)
+            g = parts[0].gradient
+            torch.mm(hidden, lone_active.T, out=g.dense1[:, self.second.size :])
+            g.kernel2.view(len(taps_error), -1).addmm_(taps_error, norm1.still.T)
+            g.kernel1.view(3, len(gain1), -1).mul_(norm1.scale)
+            g.kernel2.view(3, len(gain2), -1).mul_(norm2.scale)
+            made = (g.gain1, gain1), (g.shift1, shift1), (g.gain2, gain2), (g.shift2, shift2)
+            for place, value in made:
+                place.copy_(value)
             self._adam(total)
         return loss.detach()
 
@@ -329,7 +325,7 @@ class CpuTraining:
         return torch.cat(sums, 1)
 
     def _backward2(self, a: Tensor, b: Tensor, part: Part) -> Tensor:
-        """Leaves dy of the first map in `error1`."""
+        """Leaves dy of the first map in `active1`."""
         part.gradient.kernel2.zero_()
         part.error1.zero_()
         for line in part.lines:
@@ -355,15 +351,16 @@ class CpuTraining:
 
     def _adam(self, gradient: Tensor) -> None:
         # Not the optimizer class, whose import takes longer than a second.
-        adam([self.flat], [gradient], *([state] for state in self.moments), [], [self.steps], fused=True, amsgrad=False,
-             beta1=0.9, beta2=0.999, lr=self.lr, weight_decay=self.weight_decay, eps=1e-8, maximize=False)  # fmt: skip
+        first, second = self.moments
+        adam([self.flat], [gradient], [first], [second], [], [self.steps], fused=True, amsgrad=False, maximize=False,
+             beta1=0.9, beta2=0.999, lr=self.lr, weight_decay=self.weight_decay, eps=1e-8)  # fmt: skip
 
     # parts ----------------------------------------------------------------------------------------------------------
 
     def _parts(self, rows: Tensor) -> list[Part]:
-        """An even number of parts of nearly the same size, with the inputs of `rows`."""
+        """An even number of parts of nearly the same size, with the inputs of `rows`; a single row is one part."""
         parts = []
-        for index, its in enumerate(rows.tensor_split(2 * math.ceil(len(rows) / (2 * PART)))):
+        for index, its in enumerate(rows.tensor_split(min(2 * math.ceil(len(rows) / (2 * PART)), len(rows)))):
             key = index, len(its)
             if key not in self.workspace:
                 self.workspace[key] = Part(len(its), self)
@@ -418,6 +415,10 @@ def _backward_norm(z: Tensor, dy: Tensor, a: Tensor, b: Tensor) -> None:
 def _batch_norm(layer: nn.Module, gain: Tensor, shift: Tensor, bias: Tensor, moments: Tensor, count: int) -> Norm:
     """Batch norm by the statistics of a batch, which its running ones take in."""
     assert isinstance(layer, nn.BatchNorm2d)
+    assert layer.momentum is not None
+    assert layer.running_mean is not None
+    assert layer.running_var is not None
+    assert layer.num_batches_tracked is not None
     mean, square = moments.view(2, -1, len(gain)).sum(1) / count
     variance = (square - mean.square()).clamp_min(0)
     layer.num_batches_tracked += 1
@@ -428,4 +429,6 @@ def _batch_norm(layer: nn.Module, gain: Tensor, shift: Tensor, bias: Tensor, mom
 
 def _running_norm(layer: nn.Module, gain: Tensor, shift: Tensor, bias: Tensor) -> Norm:
     assert isinstance(layer, nn.BatchNorm2d)
+    assert layer.running_mean is not None
+    assert layer.running_var is not None
     return Norm(layer.running_mean - bias, layer.running_var, gain, shift, layer.eps)

@@ -106,6 +106,7 @@ def _prepare(config: Config, stem: str, ranking: bool) -> Prepared:
         "teacher": asdict(teacher),
         "benchmark": {**asdict(source), "column": truth.column.name, "best": truth.best},
         "environment": environment(device_title(device)),
+        "settings": nested(config),
     }
     return Prepared(config, folder, task, truth, shared)
 

@@ -63,7 +63,7 @@ class Train:
         "forward and backward pass: float32, bf16 (autocast), auto: bf16 on a GPU",
         one_of("auto", "float32", "bf16"),
     )
-    channels_last: bool = key(True, "memory layout of images and features: channels last")
+    channels_last: bool = key(True, "memory layout of images and features on a GPU: channels last")
     eval_period: int = key(1, "epochs from one test to the next; after the last one there always is one", at_least(1))
 
 

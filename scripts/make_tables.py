@@ -18,7 +18,7 @@ from common.runs import write_atomic
 
 PROG = "python scripts/make_tables.py"
 ROOT = Path(__file__).resolve().parents[1]
-RENAS = ROOT / "docs/results/renas"
+RENAS, RMINAS = ROOT / "docs/results/renas", ROOT / "docs/results/rminas"
 
 # What the paper printed (Xu et al., CVPR 2021): NAS-Bench-201 test accuracy of the found cell; NAS-Bench-101 test
 # accuracy and rank of the found cell for its six variants.
@@ -89,9 +89,57 @@ def variants_table() -> str:
     return "\n".join([*lines, "", _provenance(_summary("variant_1"))])
 
 
+def rmi_searches_table() -> str:
+    lines = [
+        "| search | space, images | updates, racing | n | found, test % | rank | evaluations | updates a candidate "
+        "| seconds | Kendall tau | device |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, s in _rmi_summaries("search"):
+        r, mean = s["settings"]["RMINAS"], s["mean"]
+        race = f"z = {r['RACE']:g}, rounds of {r['ROUND']}" if r["RACE"] else "no racing"
+        updates = sum(run["updates"] for run in s["runs"]) / sum(run["evaluations"] for run in s["runs"])
+        known = mean["test_acc"] is not None
+        link = f"[{name}](docs/results/rminas/search_{name}.json)"
+        lines.append(
+            f"| {link} | {s['space']}, {s['dataset']} | {r['OBSERVE']}, {race} | {s['n']} "
+            f"| {'**' + _pm(s, 'test_acc', 2) + '**' if known else 'not known'} "
+            f"| {_pm(s, 'rank', 0) if known else ''} | {mean['evaluations']:.0f} | {updates:.0f} "
+            f"| {mean['search_s']:.0f} | {_pm(s, 'kendall_tau', 3) if known else ''} | {s['environment']['device']} |"
+        )
+    return "\n".join(lines)
+
+
+def rmi_rankings_table() -> str:
+    lines = [
+        "| ranking | space, images | n | tau at step 10 | 30 | 60 | 100 | 150 | last step (which) | params | FLOPs |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, s in _rmi_summaries("rank"):
+        for run in s["runs"]:
+            by_step, rows = run["kendall_tau_by_step"], {row["score"]: row["kendall_tau"] for row in run["rows"]}
+            last = len(by_step) - 1
+            taus = " | ".join(f"{by_step[step]:.3f}" if step <= last else "" for step in (10, 30, 60, 100, 150))
+            link = f"[{name}](docs/results/rminas/rank_{name}.json)"
+            lines.append(
+                f"| {link} | {s['space']}, {s['dataset']} | {run['n']} | {taus} "
+                f"| {by_step[last]:.3f} ({last}) | {rows['params']:.3f} | {rows['FLOPs']:.3f} |"
+            )
+    return "\n".join(lines)
+
+
+def _rmi_summaries(kind: str) -> list[tuple[str, dict[str, Any]]]:
+    files = sorted(RMINAS.glob(f"{kind}_*.json"))
+    if not files:
+        raise InputError(f"{RMINAS}: no {kind}_*.json (the summary.json of a run)")
+    return [(file.stem.removeprefix(f"{kind}_"), json.loads(file.read_text())) for file in files]
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "searches": searches_table,
     "variants": variants_table,
+    "rmi_searches": rmi_searches_table,
+    "rmi_rankings": rmi_rankings_table,
 }
 
 

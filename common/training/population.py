@@ -23,6 +23,7 @@ from common.training.tape import Program, record
 
 LOOK_EVERY = 10  # updates after which it is seen whether a candidate has diverged
 IDLE = 6  # a fused population is put together anew when one candidate in so many has stopped
+EAGER_UPDATES = 3  # of a fused population before its update is captured as a graph: kernels are chosen in these
 MAX_WIDTH = 256
 BYTES_PER_VALUE = (
     4  # copies of every value of the forward pass that training keeps or makes: value, gathered, gradients
@@ -150,11 +151,12 @@ def train_population(
             state: State = {p: (p.detach(), None) for p in network.parameters()}
             running.append(_Running(position, record(network, shape), state))
         fused = fuse([r.program for r in running], [r.state for r in running], shape, convolution)
+        stepper = _Stepper(fused, x, objective, settings)
         idle = 0
         while idle * IDLE < len(running):
             count = min(_to_next_look(r.done, looks) for r in running if not r.over)
             last = all(r.over or r.done + count > settings.steps for r in running)
-            losses = _advance(fused, x, objective, settings, count, skip_last_update=last)
+            losses = stepper.advance(count, skip_last_update=last)
             for column, candidate in zip(losses.T, running, strict=True):
                 if candidate.over:
                     continue
@@ -170,27 +172,64 @@ def train_population(
         running = [candidate for candidate in running if not candidate.over]
 
 
-def _advance(
-    fused: FusedPopulation,
-    x: Tensor,
-    objective: Objective,
-    settings: CandidateSettings,
-    count: int,
-    skip_last_update: bool,
-) -> np.ndarray:
-    """The losses (count, K) of `count` forward passes, an update after each (the last one's may be left out)."""
-    kept: list[Tensor] = []
-    for step in range(count):
-        if skip_last_update and step == count - 1:
-            with torch.no_grad():
-                kept.append(objective.each(*fused.forward(x)))
-            break
-        losses = objective.each(*fused.forward(x))
-        kept.append(losses.detach())
-        fused.zero_grad()
+@dataclass(eq=False)
+class _Stepper:
+    """Updates of one fused population; on a GPU they become a CUDA graph, so that thousands of launches cost one."""
+
+    fused: FusedPopulation
+    x: Tensor
+    objective: Objective
+    settings: CandidateSettings
+    graph: torch.cuda.CUDAGraph | None = None
+    losses: Tensor | None = None  # of the graph's latest replay
+    updates: int = 0
+
+    def advance(self, count: int, skip_last_update: bool) -> np.ndarray:
+        """The losses (count, K) of `count` forward passes, an update after each (the last one's may be left out).
+
+        The host waits for the device once, at the end.
+        """
+        kept: list[Tensor] = []
+        for step in range(count):
+            if skip_last_update and step == count - 1:
+                with torch.no_grad():
+                    kept.append(self.objective.each(*self.fused.forward(self.x)))
+            elif self.x.device.type == "cuda" and self.updates >= EAGER_UPDATES:
+                kept.append(self._replay())
+            else:
+                kept.append(self._eager())
+                self.updates += 1
+        return torch.stack(kept).double().cpu().numpy()
+
+    def _eager(self) -> Tensor:
+        if self.x.device.type != "cuda":
+            return self._update()
+        # What is to be captured has to have run on a stream of its own before (PyTorch's notes on CUDA graphs).
+        side, here = torch.cuda.Stream(self.x.device), torch.cuda.current_stream(self.x.device)
+        side.wait_stream(here)
+        with torch.cuda.stream(side):
+            losses = self._update()
+        here.wait_stream(side)
+        return losses
+
+    def _update(self) -> Tensor:
+        losses = self.objective.each(*self.fused.forward(self.x))
+        self.fused.zero_grad()
         losses.sum().backward()
-        fused.sgd_step(settings.lr, settings.momentum, settings.weight_decay)
-    return torch.stack(kept).double().cpu().numpy()
+        self.fused.sgd_step(self.settings.lr, self.settings.momentum, self.settings.weight_decay)
+        return losses.detach()
+
+    def _replay(self) -> Tensor:
+        """One update by the graph, which is captured when it is first asked for (capturing computes nothing)."""
+        if self.graph is None:
+            torch.cuda.synchronize(self.x.device)
+            self.fused.zero_grad()  # the gradients are to live in the graph's own memory
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph):
+                self.losses = self._update()
+        self.graph.replay()
+        assert self.losses is not None
+        return self.losses.clone()
 
 
 def fitting_width(program: Program, x: Tensor) -> int:

@@ -48,7 +48,7 @@ class RetrainSettings(ClassifierSettings):
     cutout: int = 16  # pixels a side; 0 for none
     drop_path: float = 0.2  # probability of leaving an operation out, reached at the end; 0 at the start
     auxiliary_weight: float = 0.4  # of the auxiliary head's loss; 0: the network needs no such head
-    channels_last: bool = True
+    channels_last: bool = True  # memory layout on a GPU
     test_every: int = 1  # epochs from one test to the next; the last one is always tested
 
 
@@ -85,7 +85,10 @@ def retrain(
     device = processes.device
     shares = shares_of_epoch(images, settings, processes)
     network.to(device)
-    if settings.channels_last:
+    # On CPUs, oneDNN (3.13) writes out of bounds in this layout: backward pass of a 1x1 convolution of stride 2 with
+    # fewer than 16 input channels (github.com/uxlfoundation/oneDNN/issues/6035).
+    channels_last = settings.channels_last and device.type == "cuda"
+    if channels_last:
         network.to(memory_format=torch.channels_last)
     optimizer = sgd(network, settings)
     identity = {**identity_of(images, settings, rng), "processes": processes.count}
@@ -109,7 +112,7 @@ def retrain(
             for step, share in enumerate(shares, start=1):
                 rows = order[share]
                 x = augmented(images, rows, own, device, settings.cutout)
-                if settings.channels_last:
+                if channels_last:
                     x = x.contiguous(memory_format=torch.channels_last)
                 yield x, torch.from_numpy(images.y_train[rows]).to(device)
                 on_step(epoch * steps + step, settings.epochs * steps)

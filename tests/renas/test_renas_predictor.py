@@ -9,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn import functional as F
 
+from renas.convolution import Convolution
 from renas.predictor import LeNet, Standardizer
 
 
@@ -104,3 +105,33 @@ def test_a_forward_pass_is_that_of_the_layers_one_by_one(channels: int, vertices
         network.eval()
         assert not torch.allclose(network(x), made)  # running statistics, not the batch's
         torch.testing.assert_close(network(x[:1]), network(x)[:1])
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("triangular", [True, False])
+def test_the_products_of_a_convolution_are_the_convolution(side: int, triangular: bool):
+    """Of maps that are constant but above the diagonal; twice, so that rows become columns and rows again."""
+    torch.manual_seed(0)
+    varying = np.triu(np.ones((side, side), dtype=bool), 1 if triangular and side > 1 else -side)
+    maps = torch.randn(1, 3, side, side, dtype=torch.float64).repeat(5, 1, 1, 1)
+    maps[:, :, torch.from_numpy(varying)] = torch.randn(5, 3, int(varying.sum()), dtype=torch.float64)
+    x = maps[:, :, torch.from_numpy(varying)].permute(2, 1, 0).reshape(-1, 5)
+    for width_in, width_out, turned in ((3, 4, False), (4, 2, True)):
+        weight = torch.randn(width_out, width_in, 3, 3, dtype=torch.float64)
+        made = F.conv2d(maps, weight.transpose(2, 3) if turned else weight, padding=1)
+        conv = Convolution(varying, width_in, width_out)
+        kernel = conv.stack(weight)
+        assert torch.equal(conv.unstack(kernel), weight)
+        still = maps * ~torch.from_numpy(varying.T if turned else varying)
+        rest = F.conv2d(still[:1], weight.transpose(2, 3) if turned else weight, padding=1)[0]
+        lines, places = conv.order.T
+        rows, columns = (lines, places) if turned else (places, lines)
+        out = rest[:, rows, columns].T.reshape(-1, 1).repeat(1, 5)
+        for p in conv.products:
+            out[p.to] += kernel[p.rows, p.columns] @ x[p.of]
+        torch.testing.assert_close(out, made[:, :, rows, columns].permute(2, 1, 0).reshape(-1, 5))
+        assert conv.size == int(conv.outputs.sum()) * width_out
+        taps = torch.einsum("pab,aobi,pabi->po", conv.constant_taps.double(), kernel.view(3, width_out, 3, width_in),
+                            _seen(maps[0].transpose(1, 2) if not turned else maps[0], conv.order))  # fmt: skip
+        torch.testing.assert_close(taps.reshape(-1), rest[:, rows, columns].T.reshape(-1))
+        x, maps, varying = out[: conv.size], made, conv.outputs

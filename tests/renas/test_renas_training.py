@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -18,9 +20,12 @@ from torch import Tensor, nn
 from common.encoding import encode
 from common.seeds import torch_seeded
 from common.spaces import make_space
+from renas import cpu_training
 from renas import training as training_module
-from renas.predictor import LeNet
-from renas.training import TrainSettings, fit_predictor
+from renas.cpu_training import CpuTraining
+from renas.losses import continuity_term, make_loss
+from renas.predictor import LeNet, Standardizer
+from renas.training import TorchTraining, TrainSettings, fit_predictor
 
 CPU = torch.device("cpu")
 SHORT = TrainSettings(num_epochs=4, batch_size=8)
@@ -179,6 +184,117 @@ def test_training_with_the_demos_settings_is_the_slow_loop(space: str):
     assert history.loss == pytest.approx(slow.losses, rel=3e-3)
     difference = predictor.predict(others) - slow.scores
     assert np.abs(difference - difference.mean()).max() < 0.03 * slow.scores.std()
+
+
+# the written-out passes against autograd ----------------------------------------------------------------------------
+
+
+def both_ways(
+    tensors: np.ndarray, labels: np.ndarray, settings: TrainSettings, dtype: torch.dtype = torch.float64
+) -> list[list[Any]]:
+    """Of CpuTraining and TorchTraining, from the same weights over the same batches: losses, outputs, final weights."""
+    inputs = torch.from_numpy(Standardizer.fit(tensors)(tensors)).to(dtype)
+    targets = torch.from_numpy(labels - labels.min()).to(dtype) / np.ptp(labels)
+    loss_of = make_loss(settings.loss)
+    made = []
+    for kind in (CpuTraining, TorchTraining):
+        torch.manual_seed(0)
+        network = LeNet(*tensors.shape[1:3]).to(dtype)
+        training = kind(network, inputs, settings.lr, settings.weight_decay)
+        rng = np.random.default_rng(0)
+        losses, outputs = [], []
+        for _ in range(settings.num_epochs):
+            for rows in torch.from_numpy(rng.permutation(len(labels))).split(settings.batch_size):
+
+                def loss(scores: Tensor, rows: Tensor = rows) -> Tensor:
+                    return loss_of(scores, targets[rows]) + settings.continuity * continuity_term(scores, inputs[rows])
+
+                losses.append(float(training.step(rows, loss)))
+            outputs.append(training.outputs())
+        training.load(training.state())
+        made.append([losses, np.array(outputs), {name: value.clone() for name, value in network.state_dict().items()}])
+    return made
+
+
+STEPS = dataclasses.replace(DECAYING, num_epochs=10, batch_size=1024)
+DENSE = np.random.default_rng(0).normal(size=(26, 3, 5, 5))
+PASSES: dict[str, tuple[np.ndarray, TrainSettings]] = {
+    "cells of NAS-Bench-101": (sample(26, "nasbench101")[0], STEPS),
+    "cells of NAS-Bench-201": (sample(26)[0], STEPS),
+    "types alone": (sample(26, "nasbench101")[0][:, :1], STEPS),
+    "entries everywhere": (DENSE, STEPS),
+    "a single entry": (np.triu(DENSE, 1)[:, :, :2, :2], STEPS),
+    "one vertex": (DENSE[:, :, :1, :1], STEPS),
+    "nothing but the same": (np.ones_like(DENSE), STEPS),
+    "regression": (sample(26)[0], dataclasses.replace(STEPS, loss="mse")),
+    "continuity": (sample(26)[0], dataclasses.replace(STEPS, continuity=0.5)),
+    "several batches": (sample(26)[0], dataclasses.replace(STEPS, batch_size=8, num_epochs=3)),
+    "gains that turn": (sample(26)[0], dataclasses.replace(STEPS, lr=0.2)),
+}
+
+
+@pytest.mark.parametrize("case", PASSES)
+@pytest.mark.parametrize("part", [256, 3])
+def test_the_passes_written_out_are_those_of_autograd(case: str, part: int, monkeypatch: pytest.MonkeyPatch):
+    """In double precision, over ten steps of Adam, to the last digits; whatever the parts that a batch is cut into."""
+    monkeypatch.setattr(cpu_training, "PART", part)
+    monkeypatch.setattr(cpu_training, "EVALUATED", 25)  # one of the 26 comes alone
+    tensors, settings = PASSES[case]
+    (losses, outputs, weights), (its_losses, its_outputs, its_weights) = both_ways(tensors, sample(26)[1], settings)
+    assert losses == pytest.approx(its_losses, rel=1e-10)
+    np.testing.assert_allclose(outputs, its_outputs, rtol=1e-8, atol=1e-8 * np.abs(its_outputs).max())
+    assert weights.keys() == its_weights.keys()
+    for name, value in weights.items():
+        torch.testing.assert_close(value, its_weights[name], rtol=1e-8, atol=1e-8)
+
+
+def test_without_decay_the_passes_differ_in_what_batch_norm_takes_away_only():
+    """The gradient of a bias before it is zero, of which autograd makes steps of full size out of rounding."""
+    settings = dataclasses.replace(STEPS, weight_decay=0.0)
+    (losses, _, weights), (its_losses, _, its_weights) = both_ways(*sample(26), settings)
+    assert losses == pytest.approx(its_losses, rel=1e-10)
+    torch.manual_seed(0)
+    initial = LeNet(*sample(26)[0].shape[1:3]).double().state_dict()
+    for name in ("features.0.bias", "features.3.bias"):
+        assert torch.equal(weights[name], initial[name])
+    for name in ("features.0.weight", "features.3.weight", "features.4.running_var", "head.1.weight", "head.3.weight"):
+        torch.testing.assert_close(weights[name], its_weights[name], rtol=1e-7, atol=1e-7)
+        assert not torch.allclose(weights[name], initial[name], atol=1e-4)
+
+
+def test_in_single_precision_both_ways_end_with_the_same_order():
+    settings = TrainSettings(num_epochs=30)
+    tensors, labels = sample(60)
+    (losses, outputs, _), (its_losses, its_outputs, _) = both_ways(tensors, labels, settings, torch.float32)
+    assert outputs.dtype == np.float32
+    assert losses == pytest.approx(its_losses, rel=0.02)
+    taus, its_taus = ([stats.kendalltau(scores, labels).statistic for scores in s] for s in (outputs, its_outputs))
+    assert taus == pytest.approx(its_taus, abs=0.02)
+
+
+def test_the_number_of_threads_does_not_change_training():
+    data, others = sample(20), sample(60, seed=1)[0]
+    alone = fit(data, DECAYING)[0].predict(others)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        together, _ = fit(data, DECAYING)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_allclose(together.predict(others), alone, atol=1e-4 * alone.std(), rtol=0)
+
+
+def test_training_on_the_cpu_does_not_import_the_compiler():
+    """torch.optim's classes would, which takes longer than a second."""
+    code = (
+        "import sys, numpy as np, torch\nfrom renas.training import TrainSettings, fit_predictor\n"
+        "x, y = np.random.default_rng(0).normal(size=(2, 6, 1, 3, 3)), np.arange(6.0)\n"
+        "fit_predictor(x[0], y, TrainSettings(num_epochs=2), np.random.default_rng(0), torch.device('cpu'))\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_the_defaults_are_the_demos():

@@ -320,8 +320,7 @@ run_command("spy", lambda: main(sys.argv[2:]))
 
 
 def test_two_processes_step_along_the_mean_gradient_of_their_shares(tmp_path: Path) -> None:
-    # The layout, as it would change the rounding.
-    cfg = write_cfg(tmp_path, TRAIN={**TINY["TRAIN"], "CHANNELS_LAST": False})
+    cfg = write_cfg(tmp_path)
     (tmp_path / "spy.py").write_text(SPY)
     images = load_images("digits")
     np.savez(tmp_path / "digits.npz", images.x_train, images.y_train, images.x_test, images.y_test)

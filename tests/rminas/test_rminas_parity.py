@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import copy
-import math
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
-from torch.nn import functional as F
+from reference import BETA, LR, MOMENTUM, WEIGHT_DECAY, plain_losses
 
-from common.networks.base import TappedNetwork
 from common.spaces import SearchSpace
 from common.training.population import CandidateSettings, train_candidate
 from rminas.objective import Objective
 
-BETA, LR, MOMENTUM, WEIGHT_DECAY = 0.8, 0.1, 0.9, 5e-4
 CELLS = {
     "convolutions": "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_1x1~1|+|nor_conv_1x1~0|nor_conv_3x3~1|nor_conv_3x3~2|",
     "mixed": "|nor_conv_3x3~0|+|avg_pool_3x3~0|skip_connect~1|+|skip_connect~0|nor_conv_1x1~1|nor_conv_3x3~2|",
@@ -26,37 +22,6 @@ CELLS = {
     "skip only": "|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|",
     "degenerate": "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|nor_conv_3x3~2|",
 }
-
-
-def plain_losses(network: TappedNetwork, x: Tensor, y: Tensor, teacher_taps: tuple[Tensor, ...], steps: int) -> list:
-    """The method as its description reads: every matrix written out, one parameter updated after the other."""
-    count = len(x)
-    centring = torch.eye(count, dtype=x.dtype) - torch.ones(count, count, dtype=x.dtype) / count
-    velocity: dict[str, Tensor] = {}
-    losses = []
-    network.train()
-    for step in range(steps + 1):
-        logits, taps = network.forward_taps(x)
-        rmi = torch.zeros((), dtype=x.dtype)
-        for ours, theirs in zip(taps, teacher_taps, strict=True):
-            k, t = ours.reshape(count, -1), theirs.reshape(count, -1)
-            k, t = centring @ (k @ k.T) @ centring, centring @ (t @ t.T) @ centring
-            rmi = rmi + 1 - torch.sum(k * t) / (torch.sqrt(torch.sum(k * k)) * torch.sqrt(torch.sum(t * t)))
-        cross_entropy = -torch.stack([F.log_softmax(logits[i], 0)[y[i]] for i in range(count)]).mean()
-        loss = BETA * rmi + (1 - BETA) * cross_entropy
-        losses.append(math.inf if torch.isnan(loss) else loss.item())
-        if step == steps:
-            break
-        named = dict(network.named_parameters())
-        gradients = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
-        with torch.no_grad():
-            for (name, weight), gradient in zip(named.items(), gradients, strict=True):
-                if gradient is None:  # a parameter that the loss does not depend on has nothing to follow
-                    continue
-                gradient = gradient + WEIGHT_DECAY * weight
-                velocity[name] = MOMENTUM * velocity[name] + gradient if name in velocity else gradient
-                weight -= LR * velocity[name]
-    return losses
 
 
 def both(space: SearchSpace, batch, cell: str, steps: int, dtype: torch.dtype, channels_last: bool = False):
