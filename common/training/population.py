@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from common.networks.base import TappedNetwork
 from common.training.fused import FusedPopulation, State, best_convolution, fuse
@@ -77,7 +77,7 @@ def train_candidate(
     and how it computes.
     """
     network.train()
-    if settings.channels_last:
+    if settings.channels_last and _safe_in_channels_last(network, x.device):
         network, x = network.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         network.parameters(),
@@ -243,6 +243,15 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _safe_in_channels_last(network: TappedNetwork, device: torch.device) -> bool:
+    """Whether nothing in the network meets a fault of oneDNN: it overruns memory in the backward pass of strided 1x1
+    convolutions of few channels in this layout (uxlfoundation/oneDNN#6035)."""
+    return device.type != "cpu" or not any(
+        isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.stride != (1, 1)
+        for module in network.modules()
+    )
 
 
 def _looks(steps: int, bounds: Bounds) -> set[int]:

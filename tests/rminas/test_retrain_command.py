@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from common.datasets import digits
 from common.datasets.batch import augmented
@@ -249,17 +250,41 @@ def test_of_several_processes_one_tells_an_error_before_the_others(cfg: Path, mo
     assert held == [HOLD_S]
 
 
-def test_cifar_from_an_npz_is_trained_on_and_tested_when_asked(tmp_path: Path) -> None:
+def run_shipped(name: str, out: Path, *words: str) -> Path:
+    """A config as it is shipped, cut down to 3 cells and few channels."""
+    cut = ("--device", "cpu", "--out", str(out), "TRAIN.LAYERS", "3", "TRAIN.CHANNELS", "2")
+    main(["--cfg", str(ROOT / "configs" / f"{name}.yaml"), "--genotype", GENOTYPE, *cut, *words])
+    return out / name
+
+
+def test_the_cifar_config_trains_on_an_npz_and_tests_when_asked(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.integers(256, size=(20, 32, 32, 3), dtype=np.uint8), np.arange(20) % 10
     np.savez(tmp_path / "c.npz", x_train=x, y_train=y, x_test=x[:10], y_test=y[:10])
-    folder = run(
-        write_cfg(tmp_path), "DATA.NAME", "cifar10", "DATA.PATH", str(tmp_path / "c.npz"), "TRAIN.BATCH_SIZE", "20",
-        "TRAIN.CHANNELS", "2", "TRAIN.AUX_WEIGHT", "0", "OPTIM.MAX_EPOCH", "3", "TRAIN.EVAL_PERIOD", "2",
+    folder = run_shipped(
+        "darts_20layer_cifar", tmp_path, "DATA.PATH", str(tmp_path / "c.npz"), "TRAIN.BATCH_SIZE", "20",
+        "TRAIN.AUX_WEIGHT", "0", "OPTIM.MAX_EPOCH", "3", "TRAIN.EVAL_PERIOD", "2",
     )  # fmt: skip
     assert [record["test_error"] is None for record in records_in(folder)] == [True, False, False]
     assert not any(key.startswith("auxiliary") for key in weights_in(folder / "checkpoint.pt"))
     assert yaml.safe_load((folder / "config.yaml").read_text())["TRAIN"]["CUTOUT"] == 16
+
+
+def test_the_imagenet_config_trains_on_folders_of_pictures(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 2), ("val", 1)):
+        for kind in ("cat", "dog"):
+            (folder := tmp_path / "pictures" / split / kind).mkdir(parents=True)
+            for index in range(count):
+                pixels = rng.integers(256, size=(230, 240, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{index}.png")
+    pictures = ("DATA.PATH", str(tmp_path / "pictures"), "TRAIN.BATCH_SIZE", "4", "OPTIM.MAX_EPOCH", "1")
+    folder = run_shipped("darts_14layer_imagenet", tmp_path, *pictures)
+    assert records_in(folder)[0]["test_error"] in (0, 50, 100)
+    assert weights_in(folder / "checkpoint.pt")["classifier.weight"].shape[0] == 2
+    assert weights_in(folder / "checkpoint.pt")["stem.0.weight"].shape[0] == 1  # ImageNet's stem: half the channels
+    with pytest.raises(InputError, match="no folder train in it"):
+        run_shipped("darts_14layer_imagenet", tmp_path, "DATA.PATH", str(tmp_path), "NAME", "other")
 
 
 def test_shipped_configs_are_the_published_recipes() -> None:
