@@ -88,6 +88,7 @@ class Train:
     batch_size: int = key(32, "images in the one batch", at_least(4))
     channels: int = key(0, "channels of the first stage of a candidate network; 0: the space's own", at_least(0))
     layers: int = key(0, "DARTS: cells of a candidate network; 0: the published number", at_least(0))
+    precision: str = key("float32", "of candidates: float32, or bf16 (autocast)", one_of("float32", "bf16"))
     channels_last: bool = key(True, "memory layout of images and features: channels last")
 
 

@@ -31,14 +31,20 @@ class Objective:
 
     def __call__(self, logits: Tensor, taps: Sequence[Tensor]) -> Tensor:
         """The loss, a scalar, of logits (B, classes) and S taps (B, ...)."""
-        return self._loss(logits, grams(taps))
+        return self._loss(_wide(logits), grams([_wide(tap) for tap in taps]))
 
     def each(self, logits: Tensor, taps: Sequence[Tensor]) -> Tensor:
         """The losses (K,) of K candidates: logits (K, B, classes), S taps (K, B, features)."""
-        return self._loss(logits, torch.stack([tap @ tap.mT for tap in taps], 1))
+        taps = [_wide(tap) for tap in taps]
+        return self._loss(_wide(logits), torch.stack([tap @ tap.mT for tap in taps], 1))
 
     def _loss(self, logits: Tensor, own: Tensor) -> Tensor:
         """Of logits (..., B, classes) and Gram matrices (..., S, B, B)."""
         cka = (unit(CENTRINGS[self.hsic](own)) * self.targets).sum((-2, -1))
         surprise = -logits.log_softmax(-1).gather(-1, self.labels.expand(logits.shape[:-1]).unsqueeze(-1))
         return self.beta * (1 - cka).sum(-1) + (1 - self.beta) * surprise.mean((-2, -1))
+
+
+def _wide(x: Tensor) -> Tensor:
+    """At least float32: alikeness close to 1 needs the digits."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x

@@ -128,6 +128,7 @@ class Task:
             optim.lr_policy == "cosine",
             optim.grad_clip,
             config.train.channels_last,
+            config.train.precision == "bf16",
         )
         return Evaluator(self.space, seed, batch.x, objective, settings)
 

@@ -332,7 +332,7 @@ class _GatherSum(torch.autograd.Function):
         sample = next(iter(by_slot.values()))
         out = sample.new_empty((sample.shape[0], gather.count, *sample.shape[2:]))
         for index, piece in enumerate(gather.pieces):
-            part = by_slot[piece.block][:, piece.source]
+            part = by_slot[piece.block][:, piece.source].to(out.dtype)
             if index < gather.first:
                 out[:, piece.target] = part
             elif isinstance(piece.target, slice):

@@ -55,6 +55,7 @@ class CandidateSettings:
     cosine: bool = False  # the rate falls as a cosine to 0 over the steps, instead of staying
     grad_clip: float = 0.0  # norm to which a candidate's gradient is cut; 0: never
     channels_last: bool = False
+    bf16: bool = False  # forward and backward pass under bfloat16 autocast; the objective computes in float32
 
     def rate(self, step: int) -> float:
         """The learning rate of the update after `step` others."""
@@ -89,8 +90,11 @@ def train_candidate(
     # Read only where something is decided: a float() in the loop would make a GPU wait for every step.
     losses = torch.empty(settings.steps + 1, dtype=x.dtype, device=x.device)
     looks = _looks(settings.steps, bounds or {})
+    autocast = torch.autocast(x.device.type, torch.bfloat16, enabled=settings.bf16)
     for step in range(settings.steps):
-        loss = objective(*network.forward_taps(x))
+        with autocast:
+            outputs = network.forward_taps(x)
+        loss = objective(*outputs)
         losses[step] = loss.detach()
         if step in looks and _decided(float(losses[step]), step, bounds or {}):
             return _trajectory(losses[: step + 1].cpu().numpy(), settings.steps)
@@ -101,8 +105,9 @@ def train_candidate(
         if settings.grad_clip:
             torch.nn.utils.clip_grad_norm_(network.parameters(), settings.grad_clip)
         optimizer.step()
-    with torch.no_grad():
-        losses[-1] = objective(*network.forward_taps(x))
+    with torch.no_grad(), autocast:
+        outputs = network.forward_taps(x)
+    losses[-1] = objective(*outputs)
     return _trajectory(losses.cpu().numpy(), settings.steps)
 
 
@@ -193,13 +198,18 @@ class _Stepper:
         for step in range(count):
             if skip_last_update and step == count - 1:
                 with torch.no_grad():
-                    kept.append(self.objective.each(*self.fused.forward(self.x)))
+                    kept.append(self._losses())
             elif self.x.device.type == "cuda" and self.updates >= EAGER_UPDATES:
                 kept.append(self._replay())
             else:
                 kept.append(self._eager())
                 self.updates += 1
         return torch.stack(kept).double().cpu().numpy()
+
+    def _losses(self) -> Tensor:
+        with torch.autocast(self.x.device.type, torch.bfloat16, enabled=self.settings.bf16):
+            outputs = self.fused.forward(self.x)
+        return self.objective.each(*outputs)
 
     def _eager(self) -> Tensor:
         if self.x.device.type != "cuda":
@@ -213,7 +223,7 @@ class _Stepper:
         return losses
 
     def _update(self) -> Tensor:
-        losses = self.objective.each(*self.fused.forward(self.x))
+        losses = self._losses()
         self.fused.zero_grad()
         losses.sum().backward()
         self.fused.sgd_step(self.settings.lr, self.settings.momentum, self.settings.weight_decay)

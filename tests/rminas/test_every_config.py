@@ -145,7 +145,11 @@ def words_for(
             own = name == "mb_imagenet" or data != "imagenet"
             said["TEACHER.NAME"] = config.teacher.name if own else "resnet20"
             said["TEACHER.WEIGHTS"] = teacher(said["TEACHER.NAME"], CLASSES[data])
-        if config.space.name == "macro" or data in ("cifar100", "imagenet16_120") and config.space.name == "nasbench201":
+        if (
+            config.space.name == "macro"
+            or (data in ("cifar100", "imagenet16_120")
+            and config.space.name == "nasbench201")
+        ):
             said["BENCHMARK.PATH"] = tables[config.space.name]
         said |= changes
         return ("--cfg", str(CONFIGS[name]), *(str(word) for pair in said.items() for word in pair))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -182,3 +183,16 @@ def test_every_spaces_networks_can_be_fused(name: str):
         program = record(space.build(arch), (2, 3, 32, 32))
         assert len(program.taps) == 3
         assert program.instructions[program.logits].shape == (2, 10)
+
+
+def test_bf16_starts_where_float32_does_and_learns_alone_and_fused():
+    space = make_space("nasbench201", **SMALL["nasbench201"])
+    task = evaluator(space, CandidateSettings(steps=6, lr=0.05), torch.float32)
+    low = replace(task, settings=replace(task.settings, bf16=True))
+    archs = reachable(space, 3)
+    exact = dict(one_by_one(task, archs, {}))
+    for run in (one_by_one, fused):
+        for position, losses in run(low, archs, {}):
+            assert losses[0] == pytest.approx(exact[position][0], rel=2e-2)
+            assert losses[0] != exact[position][0]
+            assert losses[6] < losses[0] - 0.05
