@@ -17,7 +17,6 @@ from rminas.config import Config, read_config
 
 if TYPE_CHECKING:
     from common.runs import RunFolder
-    from rminas.evaluator import Evaluator
     from rminas.search import Evaluate, Evaluation
     from rminas.task import Task, Truth
 
@@ -54,11 +53,9 @@ class Prepared:
     folder: RunFolder
     task: Task
     truth: Truth
+    seeds: range
+    drawn: dict[int, list[Any]]  # by seed, the architectures that are to be ranked
     shared: dict[str, Any]  # of the summary: what all seeds have in common
-
-    @property
-    def seeds(self) -> range:
-        return range(self.config.rng_seed, self.config.rng_seed + self.config.seeds)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -70,16 +67,17 @@ def main(argv: list[str] | None = None) -> None:
     config, notes = read_config(args.cfg, [*flags, *pairs(args.settings)])
     for note in notes:
         print(f"note: {note}")
-    prepared = _prepare(config, args.cfg.stem, ranking=args.rank is not None)
+    prepared = _prepare(config, args.cfg.stem, args.rank)
     if args.rank is None:
         _search(prepared)
     else:
-        _rank(prepared, args.rank)
+        _rank(prepared)
 
 
-def _prepare(config: Config, stem: str, ranking: bool) -> Prepared:
+def _prepare(config: Config, stem: str, rank: int | None) -> Prepared:
     from common.devices import device_title, pick_device
     from common.runs import RunFolder, environment
+    from rminas.rank import draw_cells
     from rminas.search import check_reachable
     from rminas.task import Truth, load_config_images, load_task, search_space_of
 
@@ -87,9 +85,11 @@ def _prepare(config: Config, stem: str, ranking: bool) -> Prepared:
     images = load_config_images(config)
     space = search_space_of(config, images)
     truth = Truth.load(config.benchmark.path, config.benchmark.dataset or config.data.name, space)
-    if not ranking:
+    seeds = range(config.rng_seed, config.rng_seed + config.seeds)
+    if rank is None:
         check_reachable(config, space)
-    path = Path(config.out_dir).expanduser() / ((config.name or stem) + ("_rank" if ranking else ""))
+    drawn = {} if rank is None else {seed: draw_cells(space, seed, rank, truth) for seed in seeds}
+    path = Path(config.out_dir).expanduser() / ((config.name or stem) + ("" if rank is None else "_rank"))
     folder = RunFolder.open(path, nested(config), CONFIG_FILE, FREE, setting="OUT_DIR or NAME")
     with _TeacherProgress(config) as progress:
         task, teacher = load_task(config, space, images, device, path, progress)
@@ -108,22 +108,26 @@ def _prepare(config: Config, stem: str, ranking: bool) -> Prepared:
         "environment": environment(device_title(device)),
         "settings": nested(config),
     }
-    return Prepared(config, folder, task, truth, shared)
+    return Prepared(config, folder, task, truth, seeds, drawn, shared)
 
 
 @contextmanager
-def _engine(prepared: Prepared) -> Iterator[Callable[[Evaluator], Evaluate]]:
-    """From a seed's evaluator to how its candidates are evaluated; processes are ended with the block."""
+def _engine(prepared: Prepared) -> Iterator[Callable[[int], Evaluate]]:
+    """From a seed to how its candidates are evaluated; processes are ended with the block."""
     from rminas.draws import rng_for
     from rminas.evaluator import choose_engine
 
     config, task = prepared.config, prepared.task
-    evaluator = task.evaluator(config.rng_seed, task.batch(config.rng_seed))
+    first = task.evaluator(config.rng_seed, task.batch(config.rng_seed))  # takes minutes where the images are large
     sample = task.space.sample(rng_for(config.rng_seed, "warmup"))
-    engine = choose_engine(config.rminas.engine, config.rminas.population, evaluator, sample)
+    engine = choose_engine(config.rminas.engine, config.rminas.population, first, sample)
     prepared.shared["engine"] = engine.name
+
+    def evaluate(seed: int) -> Evaluate:
+        return partial(engine, first if seed == first.seed else task.evaluator(seed, task.batch(seed)))
+
     try:
-        yield lambda evaluator: partial(engine, evaluator)
+        yield evaluate
     finally:
         engine.close()
 
@@ -146,8 +150,7 @@ def _search(prepared: Prepared) -> None:
                     folder.append(evaluation.record(task.space, seed, positive))
                     bar.update(evaluation, positive)
 
-                evaluator = task.evaluator(seed, task.batch(seed))
-                searches.append((seed, search(config, task.space, evaluate(evaluator), seed, past, keep)))
+                searches.append((seed, search(config, task.space, evaluate(seed), seed, past, keep)))
     runs = [summarize_seed(searched, truth, seed, config) for seed, searched in searches]
     summary = summarize(runs, prepared.shared)
     folder.write_summary(summary)
@@ -155,7 +158,7 @@ def _search(prepared: Prepared) -> None:
     print(terminal_report(summary, folder.path))
 
 
-def _rank(prepared: Prepared, count: int) -> None:
+def _rank(prepared: Prepared) -> None:
     from rminas.rank import rank_cells, read_zero_cost, summarize_ranking
     from rminas.report import rank_report, write_rank_plot
     from rminas.search import read_evaluations
@@ -165,16 +168,15 @@ def _rank(prepared: Prepared, count: int) -> None:
     records = folder.records()
     rankings, runs = [], []
     with _engine(prepared) as evaluate:
-        for seed in prepared.seeds:
+        for seed, archs in prepared.drawn.items():
             past = read_evaluations(records, task.space, seed, config.rminas.observe)
-            with _Progress(f"seed {seed}", count, past) as progress:
+            with _Progress(f"seed {seed}", len(archs), past) as progress:
 
                 def keep(evaluation: Evaluation, seed: int = seed, bar: _Progress = progress) -> None:
                     folder.append(evaluation.record(task.space, seed, None))
                     bar.update(evaluation, None)
 
-                evaluator = evaluate(task.evaluator(seed, task.batch(seed)))
-                rankings.append(rank_cells(task.space, evaluator, seed, count, truth.table, past, keep))
+                rankings.append(rank_cells(archs, evaluate(seed), past, keep))
             runs.append(summarize_ranking(rankings[-1], truth, seed, zero_cost))
     summary = {**prepared.shared, "n": len(runs), "runs": runs}
     folder.write_summary(summary)

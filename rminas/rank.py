@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from common.benchmarks.table import BenchmarkTable
 from common.errors import InputError
 from common.metrics import kendall_tau, spearman
 from common.spaces import SearchSpace, SpaceExhausted
@@ -24,22 +23,29 @@ STEPS = (10, 30, 60, 100, 150)  # updates after which the ranking is judged, bes
 ROWS_PER_STEP = "RMI loss, step {}"
 
 
+def draw_cells(space: SearchSpace, seed: int, count: int, truth: Truth) -> list[Any]:
+    """`count` random architectures to be ranked, no two isomorphic, all with a way from input to output.
+
+    They are drawn from the space where the table knows all of it, else from those that the table has an accuracy of. A
+    larger count begins with the architectures of a smaller one, so that a ranking can be extended.
+    Raises: InputError when there are not so many.
+    """
+    if not len(truth.table):
+        raise InputError(f"--rank {count}: there is {truth.table.source.title} to compare with")
+    return _from_space(space, seed, count) if len(truth.table) == space.size else _from_table(space, seed, count, truth)
+
+
 def rank_cells(
-    space: SearchSpace,
+    archs: Sequence[Any],
     evaluate: Evaluate,
-    seed: int,
-    count: int,
-    table: BenchmarkTable,
     past: Mapping[int, Evaluation] | None = None,
     on_evaluation: Callable[[Evaluation], object] = lambda evaluation: None,
 ) -> list[Evaluation]:
-    """Evaluates `count` random architectures, no two isomorphic, all with a way from input to output.
+    """The evaluations of `archs`, in order; those that `past` holds are not made again.
 
-    They are drawn from the space where the table knows all of it, else from the table. A larger count begins with the
-    architectures of a smaller one, so that a ranking can be extended; what `past` holds is not evaluated again.
-    Raises: InputError when there are no so many, or `past` holds others.
+    Raises: InputError when `past` holds others.
     """
-    archs = _from_space(space, seed, count) if len(table) == space.size else _from_table(space, seed, count, table)
+    count = len(archs)
     done: dict[int, Evaluation] = {}
     for index, evaluation in (past or {}).items():
         if index < count:
@@ -69,18 +75,20 @@ def _from_space(space: SearchSpace, seed: int, count: int) -> list[Any]:
     return archs[:count]
 
 
-def _from_table(space: SearchSpace, seed: int, count: int, table: BenchmarkTable) -> list[Any]:
+def _from_table(space: SearchSpace, seed: int, count: int, truth: Truth) -> list[Any]:
+    table = truth.table
     archs: list[Any] = []
     seen: set[Any] = set()
     for row in rng_for(seed, "rank").permutation(len(table)):
         arch, key = table.arch(int(row)), table.key(int(row))
-        if key not in seen and space.reaches_output(arch):
+        if key not in seen and space.reaches_output(arch) and not math.isnan(truth.accuracy(arch)):
             seen.add(key)
             archs.append(arch)
         if len(archs) == count:
             return archs
     raise InputError(
-        f"--rank {count}: {table.source.path or table.source.title} holds {len(archs)} distinct trained architectures"
+        f"--rank {count}: {table.source.path or table.source.title} holds {len(archs)} distinct architectures with "
+        f"{truth.column.name}"
     )
 
 

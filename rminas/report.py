@@ -86,11 +86,12 @@ def rank_report(summary: dict[str, Any], folder: Path) -> str:
 
 def _head(summary: dict[str, Any]) -> list[str]:
     teacher, images, truth = summary["teacher"], summary["images"], summary["benchmark"]
+    known = f"{truth['column']} of {truth['title']}, best {truth['best']:.2f} %"
     return [
         f"RMI-NAS on {summary['space']}, {summary['dataset']}: images from {images['source']}",
         f"teacher {teacher['name']} ({teacher['weights']}), {teacher['test_acc']:.2f} % on "
         f"{teacher['test_images']:,} test images in {teacher['mode']} mode",
-        f"accuracies: {truth['column']} of {truth['title']}, best {truth['best']:.2f} %",
+        f"accuracies: {truth['title'] if math.isnan(truth['best']) else known}",
     ]
 
 
@@ -109,18 +110,14 @@ def write_search_plot(searches: Sequence[tuple[int, Searched]], truth: Truth, fo
     left.axvline(warmup - 0.5, color="black", linestyle=":", label="random | the forest's choice")
     left.set(xlabel="evaluation", ylabel="loss", title=f"seed {seed}")
     left.legend()
-    low = np.inf
+    known = []
     for seed, searched in searches:
         accuracy = np.array([truth.accuracy(evaluation.arch) for evaluation in searched.evaluations])
         loss = np.array([evaluation.loss for evaluation in searched.evaluations])
         right.plot(loss, accuracy, ".", markersize=4, alpha=0.6, label=f"seed {seed}" if len(searches) <= 8 else None)
         right.axhline(truth.accuracy(searched.found), linewidth=1, color="tab:red")
-        if np.isfinite(accuracy).any():
-            low = min(low, float(np.nanpercentile(accuracy, 5)))
-    # A few cells at chance level must not squeeze all others into a corner.
-    top = truth.best
-    if np.isfinite(top):  # there is a table
-        right.set_ylim(low - 0.05 * (top - low), top + 0.05 * (top - low) + 1e-3)
+        known.append(accuracy)
+    _limit(right, known, truth.best)
     right.set(xlabel="loss", ylabel=f"{truth.column.name} (%), best 95 %", title="red line: found")
     if len(searches) <= 8:
         right.legend()
@@ -145,11 +142,21 @@ def write_rank_plot(
     left.legend()
     accuracy = np.array([truth.accuracy(evaluation.arch) for evaluation in rankings[0]])
     right.plot([evaluation.loss for evaluation in rankings[0]], accuracy, ".", markersize=4)
-    low, top = float(np.nanpercentile(accuracy, 5)), float(np.nanmax(accuracy))
-    right.set_ylim(low - 0.05 * (top - low), top + 0.05 * (top - low) + 1e-3)
+    _limit(right, [accuracy], float(np.nanmax(accuracy, initial=-np.inf)))
     right.set(xlabel="loss", ylabel=f"{truth.column.name} (%), best 95 %")
     _save(figure, folder / "rank.png")
     plt.close(figure)
+
+
+def _limit(axes: Any, accuracies: Sequence[np.ndarray], top: float) -> None:
+    """Up to `top` from the 5th percentile: a few cells at chance level must not squeeze all others into a corner.
+
+    Nothing is limited where the table knows none of them.
+    """
+    lows = [np.nanpercentile(values, 5) for values in accuracies if np.isfinite(values).any()]
+    if lows:
+        margin = 0.05 * (top - min(lows))
+        axes.set_ylim(min(lows) - margin, top + margin + 1e-3)
 
 
 def _figure(columns: int) -> Any:

@@ -42,6 +42,7 @@ SMALL_IN: dict[str, dict[str, Any]] = {
     "proxyless": {"RMINAS.RF_WARMUP": 2, "RMINAS.MAX_EVALUATIONS": 3},
 }
 CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet16_120": 120, "imagenet": 2}
+WITHOUT_BUILT_IN_TABLE = ("macro_cifar10", "nb201_cifar100", "nb201_imagenet16")
 SUMMARY = {"method", "space", "dataset", "runs", "mean", "std"}
 RUN = {"seed", "found", "evaluations", "positives", "search_s", "kendall_tau"}
 FOUND = {"arch", "index", "test_acc", "rank", "regret"}
@@ -127,7 +128,7 @@ def words_for(
 ) -> Callable[..., Words]:
     """words_for(config, KEY=VALUE, ...): the command line that runs it in the test's own folder, cut down.
 
-    A table is named where there is none built in, for DARTS only by `BENCHMARK.PATH`.
+    Without BENCHMARK.PATH in it, a table of DARTS networks is not named.
     """
 
     def make(name: str, **changes: Any) -> Words:
@@ -145,11 +146,7 @@ def words_for(
             own = name == "mb_imagenet" or data != "imagenet"
             said["TEACHER.NAME"] = config.teacher.name if own else "resnet20"
             said["TEACHER.WEIGHTS"] = teacher(said["TEACHER.NAME"], CLASSES[data])
-        if (
-            config.space.name == "macro"
-            or (data in ("cifar100", "imagenet16_120")
-            and config.space.name == "nasbench201")
-        ):
+        if name in WITHOUT_BUILT_IN_TABLE:
             said["BENCHMARK.PATH"] = tables[config.space.name]
         said |= changes
         return ("--cfg", str(CONFIGS[name]), *(str(word) for pair in said.items() for word in pair))
@@ -198,7 +195,7 @@ def test_a_config_is_searched_to_the_end(
     made, records, space = summary_in(folder), lines_in(folder), make_space(settings.space.name)
     assert made.keys() >= SUMMARY
     assert (made["method"], made["space"], made["dataset"]) == ("RMI-NAS", settings.space.name, settings.data.name)
-    assert made["engine"] == "one"
+    assert made["engine"] == "one at a time"
     assert made["teacher"]["name"] == settings.teacher.name
     (one,) = made["runs"]
     assert one.keys() >= RUN
@@ -225,29 +222,24 @@ def test_a_config_is_searched_to_the_end(
     assert str(folder) in out
 
 
-def test_a_search_in_darts_that_was_killed_goes_on_to_the_same_end(
-    words_for: Callable[..., Words], tmp_path: Path
+def test_a_killed_search_beside_a_table_that_knows_none_of_its_networks_goes_on_to_the_same_end(
+    words_for: Callable[..., Words], tmp_path: Path, tables: dict[str, Path]
 ) -> None:
-    words, folder = words_for("darts_cifar10", **{"RMINAS.ROUND": 2}), tmp_path / "darts_cifar10"
+    words = words_for("darts_cifar10", **{"RMINAS.ROUND": 2, "BENCHMARK.PATH": tables["darts"]})
+    folder = tmp_path / "darts_cifar10"
     assert run(words) == 0
     records, made = lines_in(folder), summary_in(folder)
+    assert made["benchmark"]["best"] == 85  # percent
+    assert made["runs"][0]["found"]["test_acc"] is None
     file = folder / "evaluations.jsonl"
     kept = file.read_text().splitlines(keepends=True)
     file.write_text("".join(kept[:5]) + kept[5][:300])
     (folder / "summary.json").unlink()
+    (folder / "search.png").unlink()
     assert run(words) == 0
     assert untimed(lines_in(folder)) == untimed(records)
     assert untimed(summary_in(folder)) == untimed(made)
-
-
-def test_a_search_beside_a_table_that_knows_none_of_its_networks_ends_well(
-    words_for: Callable[..., Words], tmp_path: Path, tables: dict[str, Path]
-) -> None:
-    assert run(words_for("darts_cifar10", **{"BENCHMARK.PATH": tables["darts"]})) == 0
-    made = summary_in(tmp_path / "darts_cifar10")
-    assert made["benchmark"]["best"] == 85
-    assert made["runs"][0]["found"]["test_acc"] is None
-    assert (tmp_path / "darts_cifar10" / "search.png").exists()
+    assert (folder / "search.png").exists()
 
 
 @pytest.mark.parametrize("name", ["macro_cifar10", "darts_cifar10"])
@@ -287,14 +279,20 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Callable[[Words], str]:
 
 
 def test_a_ranking_of_more_than_the_table_holds_is_refused(
-    words_for: Callable[..., Words], tables: dict[str, Path], refused: Callable[[Words], str]
+    words_for: Callable[..., Words], tmp_path: Path, tables: dict[str, Path], refused: Callable[[Words], str]
 ) -> None:
-    words = words_for("darts_cifar10", **{"BENCHMARK.PATH": tables["darts"]})
-    assert f"--rank 7: {tables['darts']} holds 6 distinct trained architectures" in refused((*words, "--rank", "7"))
+    def say(count: int, path: Path) -> str:
+        return refused((*words_for("darts_cifar10", **{"BENCHMARK.PATH": path}), "--rank", str(count)))
+
+    known = "distinct architectures with cifar10_valid_200"
+    assert f"--rank 7: {tables['darts']} holds 6 {known}" in say(7, tables["darts"])
+    some = tmp_path.parent / "some.csv"  # of five one was not measured
+    some.write_text(tables["darts"].read_text().split(",84\n")[0] + ",\n")
+    assert f"--rank 5: {some} holds 4 {known}" in say(5, some)
     assert "--rank 7000: " in refused((*words_for("macro_cifar10"), "--rank", "7000"))
     said = refused((*words_for("darts_cifar10"), "--rank", "3"))
-    assert "--rank 3: " in said
-    assert "BENCHMARK.PATH" in said
+    assert "--rank 3: there is no table of trained DARTS networks (BENCHMARK.PATH) to compare with" in said
+    assert not list(tmp_path.iterdir())  # it is seen before anything is made
 
 
 def test_folders_that_are_not_imagenets_are_refused(

@@ -18,7 +18,7 @@ from common.spaces import SearchSpace, make_space
 from common.training.population import CandidateSettings, train_candidate
 from rminas.objective import Objective
 
-STEPS = 6
+STEPS = 5
 # Every operation, into halved and unhalved nodes; both operations of a node from one source; a node that is only half.
 MIXED: Pairs = [
     ("sep_conv_3x3", 0), ("skip_connect", 1), ("max_pool_3x3", 0), ("dil_conv_5x5", 2),
