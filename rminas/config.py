@@ -107,8 +107,9 @@ class Rminas:
     top: int = key(50, "positives with the lowest losses that vote", at_least(1))
     vote: str = key(
         "sum",
-        "vote: sum (each edge by itself), greedy (edge by edge; NAS-Bench-201), index (the archive's DARTS rule)",
-        one_of("sum", "greedy", "index"),
+        "how the result is chosen: vote by sum (each edge by itself), greedy (edge by edge; NAS-Bench-201), index (the "
+        "archive's DARTS rule), or the least loss foretold by a model of all evaluations",
+        one_of("sum", "greedy", "index", "model"),
     )
     round: int = key(1, "cells the forest proposes at once, to be trained side by side; 1 as published", at_least(1))
     race: float = key(

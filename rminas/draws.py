@@ -16,6 +16,7 @@ ROLES = (
     "rank",
     "teacher",
     "trees",
+    "model",
 )  # append only: streams go by position
 
 

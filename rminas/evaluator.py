@@ -86,7 +86,12 @@ class Workers:
         return cls(ProcessPoolExecutor(count, get_context("spawn"), torch.set_num_threads, (1,)), count)
 
     def __call__(self, evaluator: Evaluator, archs: Sequence[Any], bounds: Bounds) -> Iterator[Finished]:
-        futures = {self.pool.submit(evaluator.trajectory, arch, bounds): i for i, arch in enumerate(archs)}
+        futures = {}
+        for position, arch in enumerate(archs):
+            if evaluator.space.reaches_output(arch):
+                futures[self.pool.submit(evaluator.trajectory, arch, bounds)] = position
+            else:  # known without a process
+                yield position, evaluator.trajectory(arch, bounds)
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()

@@ -36,7 +36,7 @@ class Race:
         Args: goal: logarithm of the loss that makes a positive; None while there is no threshold (the warm-up): then
             twice the `quantile` of the last losses so far, those of stopped candidates counting as high.
         """
-        finished = np.array([t for t in trajectories if len(t) == steps + 1 and np.isfinite(t).all() and t.min() > 0])
+        finished = _finished(trajectories, steps)
         if not self.z or len(finished) < self.full // 2:
             return {}
         logs = np.log(finished)
@@ -47,10 +47,34 @@ class Race:
         for step in sorted({max(1, round(fraction * steps)) for fraction in FRACTIONS}):
             if step >= steps:
                 continue
-            early, last = logs[:, step], logs[:, -1]
-            slope = float(np.cov(early, last)[0, 1] / (np.var(early, ddof=1) or math.inf))
-            offset = float(last.mean() - slope * early.mean())
+            slope, offset = _line(logs[:, step], logs[:, -1])
             if slope > 0:  # else the early loss foretells nothing
-                error = float(np.std(last - (offset + slope * early), ddof=2))
+                error = float(np.std(logs[:, -1] - (offset + slope * logs[:, step]), ddof=2))
                 found[step] = math.exp(min((goal + self.z * error - offset) / slope, MAX_EXPONENT))
         return found
+
+
+def foretell(trajectories: Sequence[np.ndarray], steps: int) -> np.ndarray:
+    """(n,) logarithms of the last losses; those of stopped candidates as the finished ones' line foretells them."""
+    logs = np.log(finished) if len(finished := _finished(trajectories, steps)) else finished
+    found = np.full(len(trajectories), np.inf)
+    for index, losses in enumerate(trajectories):
+        if not (np.isfinite(losses[-1]) and losses[-1] > 0):
+            continue
+        found[index] = math.log(losses[-1])
+        step = len(losses) - 1
+        if step < steps and len(logs) > 2:
+            slope, offset = _line(logs[:, step], logs[:, -1])
+            found[index] = offset + slope * found[index]
+    return found
+
+
+def _finished(trajectories: Sequence[np.ndarray], steps: int) -> np.ndarray:
+    """(m, steps + 1) of those that ran to the end and have logarithms."""
+    return np.array([t for t in trajectories if len(t) == steps + 1 and np.isfinite(t).all() and t.min() > 0])
+
+
+def _line(early: np.ndarray, last: np.ndarray) -> tuple[float, float]:
+    """Slope and offset of the regression of `last` on `early`; a level one where all the early ones are the same."""
+    slope = float(np.cov(early, last)[0, 1] / (np.var(early, ddof=1) or math.inf))
+    return slope, float(last.mean() - slope * early.mean())

@@ -18,12 +18,15 @@ from common.metrics import kendall_tau, spearman
 from common.spaces import SearchSpace
 from common.training.population import Bounds, Finished
 from rminas.config import Config, Rminas
-from rminas.race import Race
+from rminas.draws import rng_for
+from rminas.model import LossModel
+from rminas.race import Race, foretell
 from rminas.sampler import ForestSampler, SamplerSettings, freeze_threshold
 from rminas.task import Truth
-from rminas.vote import VOTES
+from rminas.vote import VOTES, Votes
 
 WARMUP, FOREST = "warmup", "forest"
+Election = Callable[[SearchSpace, Sequence["Evaluation"], list[int], int, int], Any]
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,33 @@ class Searched:
     threshold: float
     positive: np.ndarray  # (n,) bool, of the evaluations
     voters: list[int]  # indices of the evaluations that voted, lowest loss first
-    found: Any
+    elected: dict[str, Any]  # by every rule of ELECTIONS
+    found: Any  # by RMINAS.VOTE
     gave_up: str
 
+
+def by_votes(votes: Votes) -> Election:
+    """What the voters' codes speak for (published)."""
+
+    def elect(space: SearchSpace, evaluations: Sequence[Evaluation], voters: list[int], seed: int, steps: int) -> Any:
+        codes = space.to_codes([evaluations[i].arch for i in voters])
+        return space.elect(votes(codes, space.choices))
+
+    return elect
+
+
+def by_model(space: SearchSpace, evaluations: Sequence[Evaluation], voters: list[int], seed: int, steps: int) -> Any:
+    """The least loss that a model of all evaluations foretells; those that diverged count as the worst."""
+    known = [e for e in evaluations if np.isfinite(e.losses[0])]
+    logs = foretell([e.losses for e in known], steps)
+    worst = float(logs[np.isfinite(logs)].max())
+    archs = [e.arch for e in known]
+    model = LossModel.fit(space, archs, np.where(np.isfinite(logs), logs, worst))
+    return model.least(archs, rng_for(seed, "model"))
+
+
+# How the result is chosen from the evaluations; also a name for RMINAS.VOTE.
+ELECTIONS: dict[str, Election] = {**{rule: by_votes(votes) for rule, votes in VOTES.items()}, "model": by_model}
 
 Evaluate = Callable[[Sequence[Any], Bounds], Iterator[Finished]]  # architectures -> their trajectories, as they finish
 
@@ -171,8 +198,8 @@ def search(
         evaluations += _round(index, phase, archs, propose_s, past or {}, evaluate, bounds, r.observe, keep)
     order = np.argsort([evaluation.loss for evaluation in evaluations], kind="stable")
     voters = [int(i) for i in order if positive[i]][: r.top]
-    codes = space.to_codes([evaluations[i].arch for i in voters])
-    return Searched(evaluations, threshold, positive, voters, space.elect(VOTES[r.vote](codes, space.choices)), gave_up)
+    elected = {rule: elect(space, evaluations, voters, seed, r.observe) for rule, elect in ELECTIONS.items()}
+    return Searched(evaluations, threshold, positive, voters, elected, elected[r.vote], gave_up)
 
 
 def _warmup_round(index: int, r: Rminas) -> int:
@@ -236,6 +263,7 @@ def summarize_seed(searched: Searched, truth: Truth, seed: int, config: Config) 
     return {
         "seed": seed,
         "found": truth.look_up(searched.found),
+        "elected": {rule: truth.look_up(arch) for rule, arch in searched.elected.items()},
         "lowest_loss": {**truth.look_up(evaluations[best].arch), "loss": float(loss[best])},
         "evaluations": len(evaluations),
         "without_training": sum(bool(np.isinf(e.losses[0])) for e in evaluations),

@@ -41,7 +41,8 @@ def vote_index(codes: np.ndarray, choices: int) -> np.ndarray:
     return np.eye(choices)[winners] * winners[:, None]
 
 
-VOTES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
+Votes = Callable[[np.ndarray, int], np.ndarray]
+VOTES: dict[str, Votes] = {
     "sum": vote_sum,
     "greedy": vote_greedy,
     "index": vote_index,

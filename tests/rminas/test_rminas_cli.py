@@ -26,7 +26,7 @@ TINY = {
     "SPACE": {"CELLS_PER_STAGE": 1},
     "RMINAS": {
         "OBSERVE": 3, "RF_WARMUP": 10, "RF_SUCC": 3, "RF_THRESRATE": 0.3, "TOP": 4, "FOREST": 5, "CANDIDATES": 20,
-        "MAX_EVALUATIONS": 60, "POOL": 4,
+        "MAX_EVALUATIONS": 60, "POOL": 4, "ENGINE": "one",
     },
     "BENCHMARK": {"DATASET": "cifar10"},
 }  # fmt: skip

@@ -1,0 +1,80 @@
+"""A model of the loss over a space, learnt from what was evaluated, and the architecture it foretells the least of.
+
+The published vote looks at the best positives only and at every position by itself. All evaluated candidates, bad ones
+and stopped ones too, say more: a ridge regression of the logarithm of their losses on the choices and on all pairs of
+choices, in its kernel form. What is elected need not have been evaluated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from common.spaces import SearchSpace
+
+PENALTY = 3.0
+PAIR = 0.5  # weight of a pair of choices as a feature, beside 1 of a choice
+DRAWS = 5_000  # random architectures from the best of which the walk to the least foretold loss sets out
+STARTS, MAX_MOVES = 5, 100
+
+
+@dataclass(frozen=True)
+class LossModel:
+    """Foretells the logarithm of an architecture's last loss."""
+
+    space: SearchSpace
+    features: np.ndarray  # (n, D) of the evaluated ones, 0 or 1
+    weights: np.ndarray  # (n,)
+    means: np.ndarray  # (n,) of the kernel between each of them and all
+    offset: float
+
+    @classmethod
+    def fit(cls, space: SearchSpace, archs: Sequence[Any], log_losses: np.ndarray) -> LossModel:
+        """From n >= 2 architectures and the finite logarithms (n,) of their last losses."""
+        features = _features(space, archs)
+        kernel = _kernel(features, features)
+        means = kernel.mean(0)
+        centred = kernel - means - means[:, None] + means.mean()
+        offset = float(log_losses.mean())
+        weights = np.linalg.solve(centred + PENALTY * np.eye(len(kernel)), log_losses - offset)
+        return cls(space, features, weights, means, offset)
+
+    def predict(self, archs: Sequence[Any]) -> np.ndarray:
+        """(m,) foretold logarithms."""
+        kernel = _kernel(_features(self.space, archs), self.features)
+        centred = kernel - kernel.mean(1, keepdims=True) - self.means + self.means.mean()
+        return self.offset + centred @ self.weights
+
+    def least(self, evaluated: Sequence[Any], rng: np.random.Generator) -> Any:
+        """The architecture with the least foretold loss that a walk over neighbours finds.
+
+        It sets out from the best of the evaluated ones and of DRAWS random ones, and moves while that lowers the loss.
+        """
+        drawn = [*evaluated, *(self.space.sample(rng) for _ in range(DRAWS))]
+        drawn = [arch for arch in drawn if self.space.reaches_output(arch)]
+        foretold = self.predict(drawn)
+        ends: list[tuple[float, Any]] = []
+        for start in np.argsort(foretold, kind="stable")[:STARTS]:
+            best, arch = float(foretold[start]), drawn[start]
+            for _ in range(MAX_MOVES):
+                near = [other for other in self.space.neighbours(arch) if self.space.reaches_output(other)]
+                losses = self.predict(near)
+                if not len(near) or losses.min() >= best:
+                    break
+                best, arch = float(losses.min()), near[int(losses.argmin())]
+            ends.append((best, arch))
+        return min(ends, key=lambda end: end[0])[1]
+
+
+def _features(space: SearchSpace, archs: Sequence[Any]) -> np.ndarray:
+    """What is dead does not count: architectures that compute the same have the same."""
+    return space.one_hot(space.live_codes(space.to_codes(archs))).astype(np.float64)
+
+
+def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Inner products of 0/1 features with all their pairs: shared ones, and pairs of shared ones."""
+    shared = a @ b.T
+    return shared + PAIR**2 * shared * (shared - 1) / 2
