@@ -139,10 +139,11 @@ def _search(prepared: Prepared) -> None:
     config, folder, task, truth = prepared.config, prepared.folder, prepared.task, prepared.truth
     records = folder.records()
     searches = []
+    most = config.rminas.max_evaluations if config.rminas.rf_succ else config.rminas.rf_warmup
     with _engine(prepared) as evaluate:
         for seed in prepared.seeds:
             past = read_evaluations(records, task.space, seed, config.rminas.observe)
-            with _Progress(f"seed {seed}", config.rminas.max_evaluations, past) as progress:
+            with _Progress(f"seed {seed}", most, past) as progress:
 
                 def keep(
                     evaluation: Evaluation, positive: bool | None, seed: int = seed, bar: _Progress = progress

@@ -1,0 +1,110 @@
+"""What cheaper settings would have done, from the recorded losses of a ranking: steps, number of cells, racing.
+
+Reads the run folder of `python -m rminas --rank N`; nothing is trained. Prints Markdown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from common.cli import OneLineParser, run_command
+from common.errors import InputError
+from common.metrics import kendall_tau, mean_std
+from common.spaces import SearchSpace, make_space
+from rminas.model import LossModel
+from rminas.race import Race
+from rminas.task import Truth
+
+PROG = "python scripts/study_rminas.py"
+STEPS = (5, 10, 20, 30, 40, 60, 80, 100, 150)
+DRAWS = 30  # random subsets of the cells
+
+
+def main() -> None:
+    parser = OneLineParser(PROG, __doc__ or "")
+    parser.add_argument("runs", type=Path, nargs="+", help="run folders of --rank")
+    parser.add_argument("--benchmark", default="", metavar="PATH", help="table of true accuracies; default: the run's")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write it here too")
+    args = parser.parse_args()
+    text = "\n\n".join(_study(run, args.benchmark) for run in args.runs) + "\n"
+    print(text)
+    if args.out:
+        args.out.write_text(text)
+
+
+def _study(run: Path, benchmark: str) -> str:
+    if not (run / "config.yaml").exists():
+        raise InputError(f"{run}: not a run folder (no config.yaml in it)")
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    space = make_space(config["SPACE"]["NAME"])
+    path, dataset = benchmark or config["BENCHMARK"]["PATH"], config["BENCHMARK"]["DATASET"] or config["DATA"]["NAME"]
+    truth = Truth.load(path, dataset, space)
+    records = [json.loads(line) for line in (run / "evaluations.jsonl").read_text().splitlines()]
+    seeds = {record["seed"] for record in records}
+    if len(seeds) != 1:
+        raise InputError(f"{run}: a ranking of one seed is needed, it has {len(seeds)}")
+    archs = [space.parse(record["arch"]) for record in records]
+    losses = np.array([[np.inf if loss is None else loss for loss in record["losses"]] for record in records])
+    kept = np.isfinite(losses).all(1)
+    archs, losses = [arch for arch, keep in zip(archs, kept, strict=True) if keep], losses[kept]
+    accuracy = np.array([truth.accuracy(arch) for arch in archs])
+    title = (
+        f"## {run.name}: {len(archs)} random {space.title} networks, {truth.column.name} of {truth.table.source.title}"
+    )
+    return "\n".join([title, "", *_steps(space, archs, losses, accuracy, truth), "", *_racing(losses)])
+
+
+def _steps(
+    space: SearchSpace, archs: Sequence[Any], losses: np.ndarray, accuracy: np.ndarray, truth: Truth
+) -> list[str]:
+    """Ranking and election after fewer updates."""
+    count = max(2, 3 * len(archs) // 4)
+    subsets = [np.random.default_rng(draw).permutation(len(archs))[:count] for draw in range(DRAWS)]
+    lines = [
+        f"| updates | Kendall tau of -loss | lowest loss of {count}, test % "
+        f"| elected by the model from {count}, test % |",
+        "|---|---|---|---|",
+    ]
+    for step in [step for step in STEPS if step < losses.shape[1]]:
+        logs = np.log(losses[:, step])
+        lowest = mean_std(accuracy[subset[np.argmin(logs[subset])]] for subset in subsets)
+        elected = []
+        for draw, subset in enumerate(subsets):
+            some = [archs[i] for i in subset]
+            arch = LossModel.fit(space, some, logs[subset]).least(some, np.random.default_rng(draw))
+            elected.append(truth.accuracy(arch))
+        model = mean_std(elected)
+        lines.append(
+            f"| {step} | {kendall_tau(-logs, accuracy):.3f} | {lowest[0]:.2f} ± {lowest[1]:.2f} "
+            f"| {model[0]:.2f} ± {model[1]:.2f} |"
+        )
+    return [*lines, "", f"± over {DRAWS} random subsets of {count}, which overlap."]
+
+
+def _racing(losses: np.ndarray) -> list[str]:
+    """What stopping early saves, and how many of the best tenth it stops."""
+    steps, full = losses.shape[1] - 1, min(20, len(losses) // 2)
+    best = losses[:, -1] <= np.quantile(losses[:, -1], 0.1)
+    lines = [f"| racing, z | mean updates of {steps} | of the best tenth stopped |", "|---|---|---|"]
+    for z in (1.0, 1.5, 2.0, 2.5, 3.0):
+        made, lost = [], []
+        for draw in range(DRAWS):
+            order = np.random.default_rng(draw).permutation(len(losses))
+            bounds = Race(z, full).bounds([losses[i] for i in order[:full]], None, 0.05, steps)
+            for i in order[full:]:
+                stop = next((step for step in sorted(bounds) if losses[i, step] > bounds[step]), steps)
+                made.append(stop)
+                if best[i]:
+                    lost.append(stop < steps)
+        lines.append(f"| {z:g} | {np.mean(made):.0f} | {100 * np.mean(lost):.0f} % |")
+    return [*lines, "", f"Bounds learnt from {full} random cells, judged on the others; {DRAWS} draws."]
+
+
+if __name__ == "__main__":
+    run_command(PROG, main)
