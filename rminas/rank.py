@@ -57,8 +57,8 @@ def rank_cells(
     for position, losses in evaluate([archs[index] for index in missing], {}) if missing else ():
         index, now = missing[position], time.perf_counter()
         done[index] = Evaluation(index, RANK, archs[index], losses, now - last, 0.0)
-        last = now
         on_evaluation(done[index])
+        last = time.perf_counter()
     return [done[index] for index in range(count)]
 
 

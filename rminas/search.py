@@ -236,8 +236,8 @@ def _round(
         # From one finish to the next: these add up to the time the round has taken, however many ran at once.
         stopped = len(losses) <= steps
         done[index] = Evaluation(index, phase, archs[index - first], losses, now - last, propose_s, stopped)
-        last = now
         on_evaluation(done[index])
+        last = time.perf_counter()
     return [done[index] for index in sorted(done)]
 
 
