@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ class Workers:
     @classmethod
     def start(cls, count: int) -> Workers:
         """Spawned, not forked: a fork of a process whose threads have computed may hang."""
-        return cls(ProcessPoolExecutor(count, get_context("spawn"), torch.set_num_threads, (1,)), count)
+        return cls(ProcessPoolExecutor(count, get_context("spawn"), _start_worker), count)
 
     def __call__(self, evaluator: Evaluator, archs: Sequence[Any], bounds: Bounds) -> Iterator[Finished]:
         futures = {}
@@ -98,6 +99,11 @@ class Workers:
         finally:
             for future in futures:
                 future.cancel()
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one, which ends it
+    torch.set_num_threads(1)
 
 
 @dataclass(frozen=True)
@@ -116,9 +122,11 @@ class Engines:
         return (one_by_one if lone else self.engine)(evaluator, archs, bounds)
 
     def close(self) -> None:
-        """Ends the processes, if there are any."""
+        """Ends the processes, if there are any, at once: what they are still at is wanted no more."""
         if isinstance(self.engine, Workers):
-            self.engine.pool.shutdown(wait=True, cancel_futures=True)
+            self.engine.pool.shutdown(wait=False, cancel_futures=True)
+            for process in active_children():
+                process.terminate()
 
 
 def choose_engine(name: str, population: int, evaluator: Evaluator, arch: Any) -> Engines:

@@ -57,12 +57,25 @@ def terminal_report(summary: dict[str, Any], folder: Path) -> str:
         )
     lines += ["", *(f"seed {run['seed']} gave up: {run['gave_up']}" for run in summary["runs"] if run["gave_up"])]
     mean, std = summary["mean"], summary["std"]
+    known = not math.isnan(mean["test_acc"])
+    rules = summary["runs"][0]["elected"] if known else {}
+    for rule in rules:
+        acc, spread = mean_std(_number(run["elected"][rule]["test_acc"]) for run in summary["runs"])
+        lines.append(f"elected by {rule:6} {acc:6.2f} +- {spread:.2f} %")
+    cost = f"{mean['search_s']:.1f} s (n = {summary['n']})"
     lines.append(
         f"found {mean['test_acc']:.2f} +- {std['test_acc']:.2f} %, regret {mean['regret']:.2f} +- {std['regret']:.2f}, "
-        f"tau {mean['kendall_tau']:.3f} +- {std['kendall_tau']:.3f}, {mean['search_s']:.1f} s (n = {summary['n']})"
+        f"tau {mean['kendall_tau']:.3f} +- {std['kendall_tau']:.3f}, {cost}"
+        if known
+        else f"nobody has trained what was found: its accuracy is not known; {cost}"
     )
-    lines += [f"found by seed {r['seed']}: {r['found']['arch']} (row {r['found']['index']})" for r in summary["runs"]]
-    return "\n".join([*lines, f"files: {folder}", f"search model acc: {mean['test_acc']:.2f}"])
+    where = [f" (row {run['found']['index']})" if known else "" for run in summary["runs"]]
+    lines += [
+        f"found by seed {run['seed']}: {run['found']['arch']}{row}"
+        for run, row in zip(summary["runs"], where, strict=True)
+    ]
+    lines.append(f"files: {folder}")
+    return "\n".join([*lines, f"search model acc: {mean['test_acc']:.2f}"] if known else lines)
 
 
 def rank_report(summary: dict[str, Any], folder: Path) -> str:
