@@ -194,7 +194,8 @@ def test_a_cosine_rate_and_clipped_gradients_are_as_their_definitions():
     arch = reachable(space, 1)[0]
     network, start = task.build(arch), task.build(arch)
     train_candidate(network, task.x, task.objective, task.settings)
-    moved = sum(float((a - b).square().sum()) for a, b in zip(network.parameters(), start.parameters(), strict=True))
+    pairs = zip(network.parameters(), start.parameters(), strict=True)
+    moved = sum(float((a - b).detach().square().sum()) for a, b in pairs)
     assert moved**0.5 == pytest.approx(0.05 * 1e-3, rel=1e-2)
 
 
