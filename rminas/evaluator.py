@@ -132,7 +132,7 @@ class Engines:
 def choose_engine(name: str, population: int, evaluator: Evaluator, arch: Any) -> Engines:
     """The engine called `name`; "auto": fused on a GPU where the network of `arch` can be, else workers on the cores.
 
-    On a CPU separate networks are faster than a fused one whatever the size of the images (docs/results/bench_rminas).
+    On a CPU separate networks are faster than a fused one: at 8, 16 and 32 px, in channels-last, by 1.4 to 2 times.
     Args: population: candidates at once; 0: as many as the memory holds (fused), one a core (workers).
     """
     if name == "auto":
