@@ -177,7 +177,7 @@ def _rank(prepared: Prepared) -> None:
                     folder.append(evaluation.record(task.space, seed, None))
                     bar.update(evaluation, None)
 
-                rankings.append(rank_cells(archs, evaluate(seed), past, keep))
+                rankings.append(rank_cells(archs, evaluate(seed), config.rminas.observe, past, keep))
             runs.append(summarize_ranking(rankings[-1], truth, seed, zero_cost))
     summary = {**prepared.shared, "n": len(runs), "runs": runs}
     folder.write_summary(summary)

@@ -149,14 +149,17 @@ class Config:
     benchmark: Benchmark = Benchmark()
 
 
+DATA_KEYS = {  # what both dialects call the images, in searches and in retraining
+    "SEARCH.DATASET": "DATA.NAME",
+    "SEARCH.NUM_CLASSES": "DATA.NUM_CLASSES",
+    "SEARCH.IM_SIZE": "DATA.IM_SIZE",
+    "LOADER.DATASET": "DATA.NAME",
+    "LOADER.NUM_CLASSES": "DATA.NUM_CLASSES",
+    "LOADER.BATCH_SIZE": "TRAIN.BATCH_SIZE",
+}
 DIALECTS = Dialects(
     keys={
-        "SEARCH.DATASET": "DATA.NAME",
-        "SEARCH.NUM_CLASSES": "DATA.NUM_CLASSES",
-        "SEARCH.IM_SIZE": "DATA.IM_SIZE",
-        "LOADER.DATASET": "DATA.NAME",
-        "LOADER.NUM_CLASSES": "DATA.NUM_CLASSES",
-        "LOADER.BATCH_SIZE": "TRAIN.BATCH_SIZE",
+        **DATA_KEYS,
         "BENCHMARK.NB201PATH": "BENCHMARK.PATH",
     },
     values={

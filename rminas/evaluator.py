@@ -80,12 +80,11 @@ class Workers:
     """
 
     pool: ProcessPoolExecutor
-    count: int
 
     @classmethod
     def start(cls, count: int) -> Workers:
         """Spawned, not forked: a fork of a process whose threads have computed may hang."""
-        return cls(ProcessPoolExecutor(count, get_context("spawn"), _start_worker), count)
+        return cls(ProcessPoolExecutor(count, get_context("spawn"), _start_worker))
 
     def __call__(self, evaluator: Evaluator, archs: Sequence[Any], bounds: Bounds) -> Iterator[Finished]:
         futures = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from common.errors import InputError
 from common.metrics import kendall_tau, spearman
 from common.spaces import SearchSpace, SpaceExhausted
 from rminas.draws import rng_for
-from rminas.search import Evaluate, Evaluation
+from rminas.search import Evaluate, Evaluation, evaluate_round
 from rminas.task import Truth
 
 RANK = "rank"
@@ -38,6 +37,7 @@ def draw_cells(space: SearchSpace, seed: int, count: int, truth: Truth) -> list[
 def rank_cells(
     archs: Sequence[Any],
     evaluate: Evaluate,
+    steps: int,
     past: Mapping[int, Evaluation] | None = None,
     on_evaluation: Callable[[Evaluation], object] = lambda evaluation: None,
 ) -> list[Evaluation]:
@@ -45,21 +45,7 @@ def rank_cells(
 
     Raises: InputError when `past` holds others.
     """
-    count = len(archs)
-    done: dict[int, Evaluation] = {}
-    for index, evaluation in (past or {}).items():
-        if index < count:
-            if evaluation.arch != archs[index]:
-                raise InputError(f"evaluation {index} in the records is of another cell: name another OUT_DIR or NAME")
-            done[index] = evaluation
-    missing = [index for index in range(count) if index not in done]
-    last = time.perf_counter()
-    for position, losses in evaluate([archs[index] for index in missing], {}) if missing else ():
-        index, now = missing[position], time.perf_counter()
-        done[index] = Evaluation(index, RANK, archs[index], losses, now - last, 0.0)
-        on_evaluation(done[index])
-        last = time.perf_counter()
-    return [done[index] for index in range(count)]
+    return evaluate_round(0, RANK, archs, 0.0, past or {}, evaluate, {}, steps, on_evaluation)
 
 
 def _from_space(space: SearchSpace, seed: int, count: int) -> list[Any]:

@@ -165,15 +165,9 @@ def _retrain(config: RetrainConfig, stem: str, text: str, processes: Processes) 
 
 
 def _load_images(config: RetrainConfig) -> ImageSet:
-    from common.datasets.images import load_images
+    from rminas.task import load_config_images
 
-    images = load_images(config.data.name, config.data.path or None)
-    for name, asked, there in (
-        ("DATA.NUM_CLASSES", config.data.num_classes, images.num_classes),
-        ("DATA.IM_SIZE", config.data.im_size, images.image_size),
-    ):
-        if asked not in (0, there):
-            raise InputError(f"{name} is {asked}, but {images.source} has {there}")
+    images = load_config_images(config)
     if config.train.cutout > images.image_size:
         raise InputError(
             f"TRAIN.CUTOUT is {config.train.cutout}, which leaves nothing of images {images.image_size} pixels wide"

@@ -10,7 +10,7 @@ from typing import Any
 from common.devices import DEVICES
 from common.errors import InputError
 from common.runs.config import Dialects, above, at_least, between, key, load_config, one_of
-from rminas.config import Data
+from rminas.config import DATA_KEYS, Data
 
 # What differs from the defaults below (those of CIFAR), by images. ImageNet: the mobile setting of RMI-NAS's archive,
 # and of DARTS where that says nothing. Cutout elsewhere is half a side, as on CIFAR.
@@ -83,14 +83,9 @@ class RetrainConfig:
 
 DIALECTS = Dialects(
     keys={
-        "SEARCH.DATASET": "DATA.NAME",
-        "SEARCH.NUM_CLASSES": "DATA.NUM_CLASSES",
-        "SEARCH.IM_SIZE": "DATA.IM_SIZE",
+        **DATA_KEYS,
         "SEARCH.LABEL_SMOOTH": "TRAIN.LABEL_SMOOTH",
-        "LOADER.DATASET": "DATA.NAME",
         "LOADER.DATAPATH": "DATA.PATH",
-        "LOADER.NUM_CLASSES": "DATA.NUM_CLASSES",
-        "LOADER.BATCH_SIZE": "TRAIN.BATCH_SIZE",
         "TRAIN.DATASET": "DATA.NAME",
         "TRAIN.IM_SIZE": "DATA.IM_SIZE",
         "EVAL_PERIOD": "TRAIN.EVAL_PERIOD",

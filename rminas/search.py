@@ -195,7 +195,7 @@ def search(
         def keep(evaluation: Evaluation, limit: float | None = limit) -> None:
             on_evaluation(evaluation, None if limit is None else evaluation.loss < limit)
 
-        evaluations += _round(index, phase, archs, propose_s, past or {}, evaluate, bounds, r.observe, keep)
+        evaluations += evaluate_round(index, phase, archs, propose_s, past or {}, evaluate, bounds, r.observe, keep)
     order = np.argsort([evaluation.loss for evaluation in evaluations], kind="stable")
     voters = [int(i) for i in order if positive[i]][: r.top]
     elected = {rule: elect(space, evaluations, voters, seed, r.observe) for rule, elect in ELECTIONS.items()}
@@ -210,7 +210,7 @@ def _warmup_round(index: int, r: Rminas) -> int:
     return min(left, r.race_full if index == 0 else max(r.round, r.race_full // 2))
 
 
-def _round(
+def evaluate_round(
     first: int,
     phase: str,
     archs: Sequence[Any],
@@ -221,7 +221,10 @@ def _round(
     steps: int,
     on_evaluation: Callable[[Evaluation], object],
 ) -> list[Evaluation]:
-    """The evaluations of one round, in order; what `past` has of them is not computed again."""
+    """The evaluations of `archs`, numbered from `first` on and in order; what `past` has of them is not computed again.
+
+    Raises: InputError when `past` holds others under these numbers.
+    """
     done = {index: past[index] for index in range(first, first + len(archs)) if index in past}
     for index, evaluation in done.items():
         if evaluation.arch != archs[index - first]:

@@ -28,6 +28,7 @@ from rminas.config import Config
 from rminas.draws import rng_for
 from rminas.evaluator import Evaluator
 from rminas.objective import Objective
+from rminas.retrain_config import RetrainConfig
 
 # The published ones, and for digits one that learns them in seconds.
 TEACHERS = {
@@ -187,7 +188,7 @@ def load_task(
     return Task(config, space, images, teacher, device), info
 
 
-def load_config_images(config: Config) -> ImageSet:
+def load_config_images(config: Config | RetrainConfig) -> ImageSet:
     """The images of a config. Raises InputError when they are not what it says they are."""
     images = load_images(config.data.name, config.data.path or None)
     for key, asked, there in (

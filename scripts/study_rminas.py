@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from common.cli import OneLineParser, run_command
 from common.errors import InputError
 from common.metrics import kendall_tau, mean_std
 from common.spaces import SearchSpace, make_space
+from rminas.config import read_config
 from rminas.model import LossModel
 from rminas.race import Race
+from rminas.search import read_evaluations
 from rminas.task import Truth
 
 PROG = "python scripts/study_rminas.py"
@@ -41,16 +42,15 @@ def main() -> None:
 def _study(run: Path, benchmark: str) -> str:
     if not (run / "config.yaml").exists():
         raise InputError(f"{run}: not a run folder (no config.yaml in it)")
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    space = make_space(config["SPACE"]["NAME"])
-    path, dataset = benchmark or config["BENCHMARK"]["PATH"], config["BENCHMARK"]["DATASET"] or config["DATA"]["NAME"]
-    truth = Truth.load(path, dataset, space)
+    config, _ = read_config(run / "config.yaml", [])
+    space = make_space(config.space.name)
+    truth = Truth.load(benchmark or config.benchmark.path, config.benchmark.dataset or config.data.name, space)
     records = [json.loads(line) for line in (run / "evaluations.jsonl").read_text().splitlines()]
     seeds = {record["seed"] for record in records}
     if len(seeds) != 1:
         raise InputError(f"{run}: a ranking of one seed is needed, it has {len(seeds)}")
-    archs = [space.parse(record["arch"]) for record in records]
-    losses = np.array([[np.inf if loss is None else loss for loss in record["losses"]] for record in records])
+    evaluations = read_evaluations(records, space, seeds.pop(), config.rminas.observe).values()
+    archs, losses = [evaluation.arch for evaluation in evaluations], np.stack([e.losses for e in evaluations])
     kept = np.isfinite(losses).all(1)
     archs, losses = [arch for arch, keep in zip(archs, kept, strict=True) if keep], losses[kept]
     accuracy = np.array([truth.accuracy(arch) for arch in archs])

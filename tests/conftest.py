@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,3 +16,14 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data folder at {folder}; set NAS_DATA_DIR")
     return folder
+
+
+@pytest.fixture(scope="session")
+def one_thread() -> Iterator[None]:
+    """Small tensors gain nothing from more, and the order of sums, so every digit, stays the same."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import math
 import re
 from pathlib import Path
 
 import numpy as np
 
-from common.benchmarks.files import SPLITS, accuracy_column, parse_accuracy_name, read_head, sha256_of
+from common.benchmarks.files import (
+    SPLITS,
+    accuracy_column,
+    csv_line,
+    number_or_nan,
+    parse_accuracy_name,
+    read_csv,
+    read_head,
+    sha256_of,
+)
 from common.benchmarks.table import BenchmarkTable, Source
 from common.datasets.specs import IMAGE_SPECS
 from common.errors import InputError
@@ -33,7 +40,7 @@ def read(path: Path) -> BenchmarkTable:
     Raises: InputError with the line for a malformed or repeated genotype, a missing field, and anything but a number
     in 0..100; naming the column for a wrong column name.
     """
-    names, rows = _read_rows(path)
+    (_, *names), rows = read_csv(path)
     space = Darts(tied=False)
     archs: dict[Genotype, int] = {}
     values = np.empty((len(rows), len(names)))
@@ -42,9 +49,9 @@ def read(path: Path) -> BenchmarkTable:
             first = archs.setdefault(space.parse(text), row)
             values[row] = [_number(field) for field in fields]
         except InputError as error:
-            raise InputError(f"{path}: {_line(row)}: {error}") from None
+            raise InputError(f"{path}: {csv_line(row)}: {error}") from None
         if first != row:
-            raise InputError(f"{path}: {_line(row)}: the genotype is already given in {_line(first)}")
+            raise InputError(f"{path}: {csv_line(row)}: the genotype is already given in {csv_line(first)}")
     columns = {}
     for position, name in enumerate(names):
         parsed = parse_accuracy_name(re.sub("_acc$", f"_{EPOCHS}", name))
@@ -53,7 +60,7 @@ def read(path: Path) -> BenchmarkTable:
                 f"{path}: line 1: column {name!r} is not DATASET_SPLIT_EPOCHS or DATASET_SPLIT_acc with a data set of "
                 f"{', '.join(IMAGE_SPECS)} and a split of {', '.join(SPLITS)}"
             )
-        column = accuracy_column(path, *parsed, values[:, position], row_name=_line)
+        column = accuracy_column(path, *parsed, values[:, position], row_name=csv_line)
         if column.name in columns:
             raise InputError(f"{path}: line 1: column {name!r} is {column.name} once more")
         columns[column.name] = column
@@ -61,31 +68,9 @@ def read(path: Path) -> BenchmarkTable:
     return BenchmarkTable(source, columns, space, space.to_codes([*archs]))
 
 
-def _line(row: int) -> str:
-    return f"line {row + 2}"  # people count from one, and the header comes first
-
-
-def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Names of the accuracy columns, and all rows with as many fields as the header."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            (_, *names), *rows = csv.reader(file)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a text file of comma-separated values ({error})") from None
-    for row, fields in enumerate(rows):
-        if len(fields) != 1 + len(names):
-            raise InputError(f"{path}: {_line(row)}: {len(fields)} fields, the header has {1 + len(names)}")
-    if not rows:
-        raise InputError(f"{path}: no rows below the header")
-    return names, rows
-
-
 def _number(text: str) -> float:
     """NaN for an empty field."""
     try:
-        value = float(text) if text else math.nan
+        return number_or_nan(text)
     except ValueError:
-        value = math.inf
-    if text and not math.isfinite(value):  # 'nan' must not pass for 'not measured' unseen
-        raise InputError(f"{text!r} is not a number (leave empty what is missing)")
-    return value
+        raise InputError(f"{text!r} is not a number (leave empty what is missing)") from None

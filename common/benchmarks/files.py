@@ -1,9 +1,11 @@
-"""What the readers share: accuracy columns that check themselves, and small caches of slow files."""
+"""What the readers share: accuracy columns that check themselves, csv files, and small caches of slow files."""
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import logging
+import math
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -76,6 +78,34 @@ def accuracy_column(
 
 
 # caches ------------------------------------------------------------------------------------------------------------
+
+
+def csv_line(row: int) -> str:
+    """Where a row stands in a csv: people count from one, and the header comes first."""
+    return f"line {row + 2}"
+
+
+def read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
+    """The header and at least one row, all rows with as many fields as the header. Raises InputError with the line."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header, *rows = csv.reader(file)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a text file of comma-separated values ({error})") from error
+    for row, fields in enumerate(rows):
+        if len(fields) != len(header):
+            raise InputError(f"{path}: {csv_line(row)}: {len(fields)} fields, the header has {len(header)}")
+    if not rows:
+        raise InputError(f"{path}: no rows below the header")
+    return header, rows
+
+
+def number_or_nan(text: str) -> float:
+    """A finite number, NaN for an empty field. Raises ValueError for others: 'nan' must not pass for 'not measured'."""
+    value = float(text) if text else math.nan
+    if text and not math.isfinite(value):
+        raise ValueError(text)
+    return value
 
 
 def cached_arrays(

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from common.benchmarks.files import SPLITS, accuracy_column, parse_accuracy_name, read_head, sha256_of
+from common.benchmarks.files import (
+    SPLITS,
+    accuracy_column,
+    csv_line,
+    number_or_nan,
+    parse_accuracy_name,
+    read_csv,
+    read_head,
+    sha256_of,
+)
 from common.benchmarks.table import BenchmarkTable, Source
 from common.datasets.specs import IMAGE_SPECS
 from common.errors import InputError
@@ -36,8 +43,9 @@ def read(path: Path) -> BenchmarkTable:
     Raises: InputError with line and column for a malformed or repeated cell, a wrong column name, a missing field, and
     anything but a number in 0..100.
     """
-    names, rows = _read_rows(path)
-    codes = cell_codes(path, [row[1] for row in rows], row_name=_line)
+    header, rows = read_csv(path)
+    names = header[len(LEADING) :]
+    codes = cell_codes(path, [row[1] for row in rows], row_name=csv_line)
     columns = {}
     for position, name in enumerate(names):
         parsed = parse_accuracy_name(name)
@@ -47,7 +55,7 @@ def read(path: Path) -> BenchmarkTable:
                 f"{', '.join(IMAGE_SPECS)} and a split of {', '.join(SPLITS)}"
             )
         values = _numbers(path, name, [row[len(LEADING) + position] for row in rows])
-        columns[name] = accuracy_column(path, *parsed, values, row_name=_line)
+        columns[name] = accuracy_column(path, *parsed, values, row_name=csv_line)
     source = Source(KIND, f"NAS-Bench-201 accuracies {path.name}", str(path), path.stat().st_size, sha256_of(path))
     return BenchmarkTable(source, columns, NasBench201(), codes)
 
@@ -71,33 +79,12 @@ def cell_codes(path: Path, texts: Sequence[str], *, row_name: Callable[[int], st
     return codes
 
 
-def _line(row: int) -> str:
-    return f"line {row + 2}"  # people count from one, and the header comes first
-
-
-def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Names of the accuracy columns, and all rows with as many fields as the header."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header, *rows = csv.reader(file)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a text file of comma-separated values ({error})") from error
-    for row, fields in enumerate(rows):
-        if len(fields) != len(header):
-            raise InputError(f"{path}: {_line(row)}: {len(fields)} fields, the header has {len(header)}")
-    if not rows:
-        raise InputError(f"{path}: no rows below the header")
-    return header[len(LEADING) :], rows
-
-
 def _numbers(path: Path, name: str, texts: list[str]) -> np.ndarray:
     values = []
     for row, text in enumerate(texts):
         try:
-            value = float(text) if text else math.nan
+            values.append(number_or_nan(text))
         except ValueError:
-            value = math.inf
-        if text and not math.isfinite(value):  # 'nan' must not pass for 'not measured' unseen
-            raise InputError(f"{path}: {_line(row)}: {name} is {text!r}, not a number (leave empty what is missing)")
-        values.append(value)
+            where = f"{path}: {csv_line(row)}"
+            raise InputError(f"{where}: {name} is {text!r}, not a number (leave empty what is missing)") from None
     return np.array(values)

@@ -76,7 +76,7 @@ class FusedPopulation:
     groups: list[_Group]
     outputs: list[_Gather]
     leaves: list[Tensor]
-    momenta: list[Tensor] | None
+    momenta: list[Tensor]
     homes: list[dict[nn.Parameter, tuple[int, int, int]]]  # by candidate: parameter -> leaf, first row, rows
     batch: int
     convolution: Callable[..., Tensor]
@@ -98,8 +98,6 @@ class FusedPopulation:
         with torch.no_grad():
             if weight_decay:
                 torch._foreach_add_(grads, parameters, alpha=weight_decay)
-            if self.momenta is None:
-                self.momenta = [torch.zeros_like(leaf) for leaf in parameters]
             torch._foreach_mul_(self.momenta, momentum)
             torch._foreach_add_(self.momenta, grads)
             torch._foreach_add_(parameters, self.momenta, alpha=-lr)
@@ -110,12 +108,8 @@ class FusedPopulation:
 
     def state(self, candidate: int) -> State:
         """The parameters of one candidate as they are now."""
-        momenta = self.momenta
         return {
-            parameter: (
-                self.leaves[leaf].detach()[start : start + rows],
-                None if momenta is None else momenta[leaf][start : start + rows],
-            )
+            parameter: (self.leaves[leaf].detach()[start : start + rows], self.momenta[leaf][start : start + rows])
             for parameter, (leaf, start, rows) in self.homes[candidate].items()
         }
 
@@ -228,16 +222,9 @@ def _schedule(programs: Sequence[Program]) -> list[list[_Chain]]:
 
 
 def _chains(candidate: int, program: Program) -> list[_Chain]:
-    users: dict[int, list[int]] = defaultdict(list)
-    for value, made in program.instructions.items():
-        for source in made.inputs:
-            users[source].append(value)
     kept = {program.logits, *program.taps}
-    instructions = _with_sums(program.instructions, users, kept)
-    users = defaultdict(list)
-    for value, made in instructions.items():
-        for source in made.inputs:
-            users[source].append(value)
+    instructions = _with_sums(program.instructions, kept)
+    users = _users(instructions)
     chains: list[_Chain] = []
     depth = {0: 0}
     shapes: dict[int, Shape] = {0: ()}
@@ -263,11 +250,18 @@ def _chains(candidate: int, program: Program) -> list[_Chain]:
     return chains
 
 
-def _with_sums(
-    instructions: dict[int, Instruction], users: dict[int, list[int]], kept: set[int]
-) -> dict[int, Instruction]:
+def _users(instructions: dict[int, Instruction]) -> dict[int, list[int]]:
+    """By value, the values that are made from it."""
+    users: dict[int, list[int]] = defaultdict(list)
+    for value, made in instructions.items():
+        for source in made.inputs:
+            users[source].append(value)
+    return users
+
+
+def _with_sums(instructions: dict[int, Instruction], kept: set[int]) -> dict[int, Instruction]:
     """The instructions with additions of additions made one addition of all (where no broadcasting is involved)."""
-    merged = dict(instructions)
+    merged, users = dict(instructions), _users(instructions)
     for value, made in instructions.items():
         if made.kind != "add":
             continue

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torchvision.models import mobilenetv2, mobilenetv3
+from unlike import unlike_start
 
 from common.networks.mobilenet import InvertedResidual
 from common.spaces import make_space
@@ -17,17 +18,6 @@ from common.spaces.mobilenet import MobileNet
 from common.spaces.proxyless import Proxyless
 
 SMALL: dict[str, Any] = {"width": 0.2, "num_classes": 5, "image_size": 40}
-
-
-def unlike_start(network: nn.Module) -> nn.Module:
-    """Random batch-norm statistics, scales and biases, so that none of them can be mixed up unseen."""
-    generator = torch.Generator().manual_seed(1)
-    for key, value in network.state_dict().items():
-        if value.dim() == 1 and value.is_floating_point():
-            value.uniform_(0.5, 1.5, generator=generator)
-            if key.endswith("bias"):
-                value.sub_(1.0)
-    return network.eval()
 
 
 def same_outputs(ours: nn.Module, theirs: nn.Module, size: int, leave_out: tuple[str, ...] = ()) -> None:

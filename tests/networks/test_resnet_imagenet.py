@@ -11,21 +11,11 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet
 from torchvision.models.resnet import Bottleneck, ResNet
+from unlike import unlike_start
 
 from common.errors import InputError
 from common.networks import resnet_imagenet
 from common.networks.teachers import build_teacher, load_teacher
-
-
-def unlike_start(network: nn.Module) -> nn.Module:
-    """Random batch-norm statistics, scales and biases, so that none of them can be mixed up unseen."""
-    generator = torch.Generator().manual_seed(1)
-    for key, value in network.state_dict().items():
-        if value.dim() == 1 and value.is_floating_point():
-            value.uniform_(0.5, 1.5, generator=generator)
-            if key.endswith("bias"):
-                value.sub_(1.0)
-    return network.eval()
 
 
 def watched(network: nn.Module, x: Tensor) -> tuple[Tensor, list[Tensor]]:

@@ -10,23 +10,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from unlike import unlike_start
 
 from common.datasets.images import ImageSet, load_images
 from common.errors import InputError
 from common.networks.teachers import TEACHERS, build_teacher, load_teacher
 from common.spaces.nasbench201 import EDGES, OPS, NasBench201
 from common.training.classifier import evaluate
-
-
-def unlike_start(network: nn.Module) -> nn.Module:
-    """Random batch-norm statistics and scales, so that none of them can be mixed up unseen."""
-    generator = torch.Generator().manual_seed(1)
-    for key, value in network.state_dict().items():
-        if value.dim() == 1 and value.is_floating_point():
-            value.uniform_(0.5, 1.5, generator=generator)
-            if key.endswith("bias"):
-                value.sub_(1.0)
-    return network.eval()
 
 
 @pytest.mark.parametrize("name", sorted(TEACHERS))
