@@ -180,13 +180,18 @@ def run_seed(
     tested[trained] = False
     tested &= ~np.isnan(report)
     tested_labelled = tested & ~np.isnan(label)
+    tau = kendall_tau(scores[tested], report[tested])
+    if np.array_equal(tested, tested_labelled):
+        tau_labelled = tau
+    else:
+        tau_labelled = kendall_tau(scores[tested_labelled], report[tested_labelled])
     record = {
         "seed": seed,
-        "kendall_tau": kendall_tau(scores[tested], report[tested]),
+        "kendall_tau": tau,
         "spearman": spearman(scores[tested], report[tested]),
         "n_test": int(tested.sum()),
         # The same over the architectures that have a label: other papers leave the degenerate cells out.
-        "kendall_tau_labelled": kendall_tau(scores[tested_labelled], report[tested_labelled]),
+        "kendall_tau_labelled": tau_labelled,
         "n_test_labelled": int(tested_labelled.sum()),
         "found": _looked_up(experiment, found),
         "proposed_acc": float(np.mean(report[candidates])) if candidates else math.nan,  # of the candidates alone

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from common.benchmarks.table import FeatureSource
-from renas.folding import FoldedLeNet
+from renas.neighbourhoods import NeighbourhoodScorer
 from renas.predictor import LeNet, Standardizer
 
-# Architectures per task. On the CPU their activations (22 KB each) stay in the caches of the core that runs it; a GPU
-# wants more at once.
+BLOCK = 2**19  # architectures whose neighbourhoods are compared: 2 KB of memory each
+# Architectures per task of the network itself. On the CPU their activations (22 KB each) stay in the caches of the core
+# that runs it; a GPU wants more at once.
 CPU_CHUNK, GPU_CHUNK = 512, 16_384
 
 
@@ -35,37 +37,45 @@ class FittedPredictor:
     def score(self, source: FeatureSource, on_scored: Callable[[int], object] = lambda count: None) -> np.ndarray:
         """Scores (N,) float32 of everything in `source`; `on_scored` gets each finished chunk's size.
 
-        On the CPU the chunks run side by side through the folded network, one thread each, so that the scores do not
-        depend on the number of threads; on a GPU they run one after the other through the network itself.
+        On the CPU by the distinct neighbourhoods of the tensors where they repeat, else through the network, in tasks
+        of one thread each, so that the scores do not depend on the number of threads; on a GPU through the network,
+        one chunk after the other.
         """
         scores = np.empty(len(source), dtype=np.float32)
         if self.device.type != "cpu":
-            for rows in _chunks(len(source), GPU_CHUNK):
-                scores[rows] = self.predict(source.rows(rows))
-                on_scored(len(rows))
+            for rows in _chunks(range(len(source)), GPU_CHUNK):
+                scores[rows] = self.predict(source.rows(np.arange(rows.start, rows.stop)))
+                on_scored(len(scores[rows]))
             return scores
-        folded = FoldedLeNet(self.network, self.standardizer)
+        scorer = NeighbourhoodScorer(self.network, self.standardizer)
 
-        def run(rows: np.ndarray) -> int:
-            tensors = source.rows(rows)
-            scores[rows] = folded(tensors) if folded.fits(tensors) else self.predict(tensors)
-            return len(rows)
+        def predict(rows: slice) -> int:
+            scores[rows] = self.predict(source.rows(np.arange(rows.start, rows.stop)))
+            return rows.stop - rows.start
 
-        threads = torch.get_num_threads()
-        # Torch counts its threads per calling thread: the workers' setting leaves the caller's alone.
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            waiting: set[Future[int]] = set()
-            for rows in _chunks(len(source), CPU_CHUNK):
-                waiting.add(pool.submit(run, rows))
-                if len(waiting) > 2 * threads:  # few chunks ahead: an interrupt ends soon, memory stays small
-                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        on_scored(future.result())
-            for future in waiting:
-                on_scored(future.result())
+        with _threads() as pool:
+            for block in _chunks(range(len(source)), BLOCK):
+                within = range(block.start, block.stop)
+                made = scorer.score(source, within, pool, on_scored)
+                if made is not None:
+                    scores[block] = made
+                else:
+                    for count in pool.map(predict, _chunks(within, CPU_CHUNK)):
+                        on_scored(count)
         return scores
 
 
-def _chunks(total: int, size: int) -> Iterator[np.ndarray]:
-    for start in range(0, total, size):
-        yield np.arange(start, min(start + size, total))
+@contextmanager
+def _threads() -> Iterator[ThreadPoolExecutor]:
+    """As many as torch has, each of which runs torch on itself alone; what waits for them when this ends is dropped."""
+    # Torch counts its threads per calling thread: the workers' setting leaves the caller's alone.
+    pool = ThreadPoolExecutor(torch.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _chunks(rows: range, size: int) -> Iterator[slice]:
+    for start in range(rows.start, rows.stop, size):
+        yield slice(start, min(start + size, rows.stop))

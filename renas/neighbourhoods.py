@@ -1,0 +1,263 @@
+"""Scores of a whole space by the trained LeNet, from the distinct neighbourhoods of its feature tensors.
+
+A position of the first map sees 3x3 positions of the tensor and one of the second map 5x5, and over a space few of
+these neighbourhoods are distinct: in NAS-Bench-101 0.5 % and 7 %. What follows from each is computed once, down to what
+it adds to the first dense layer; an architecture is then a sum over its positions and two small layers. Standardisation
+and batch norm are folded in; the scores are those of the network up to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from common.benchmarks.table import FeatureSource
+from renas.predictor import LeNet, Standardizer
+
+# Tensors read, neighbourhoods computed and architectures summed by one task: what a core's cache holds.
+READ, COMPUTED, SUMMED = 128, 1024, 1024
+TRIED = 8192  # architectures that show whether entries repeat, before all are read
+DISTINCT = 0.25  # share of distinct entries (of the architectures) and of 3x3 neighbourhoods up to which it is worth it
+
+
+class Distinct(NamedTuple):
+    """The distinct values at one position, over n architectures."""
+
+    first: np.ndarray  # (distinct,) an architecture that has it
+    which: np.ndarray  # (n,) int32: the one that each architecture has
+
+
+class Map(NamedTuple):
+    """What is distinct at each position of a map, and the values (distinct, channels) there."""
+
+    distinct: list[Distinct]
+    values: list[Tensor]
+
+
+class Products(NamedTuple):
+    """How a position of the next map is made: the bias and, of every source, one row of the table."""
+
+    sources: list[int]  # positions of the map before that vary
+    starts: list[int]  # of each source's rows in the table
+    table: Tensor  # (rows, channels): the distinct values of the sources times their tap of the kernel
+    bias: Tensor  # with what the sources that do not vary give
+
+
+class NeighbourhoodScorer:
+    """A trained LeNet in evaluation mode over raw feature tensors, in float32 on the CPU.
+
+    The results do not depend on the number of threads. Values count as the same where 64-bit keys of them are: that a
+    single one of the millions in a space is mistaken for another has a chance of less than one in a million.
+    """
+
+    def __init__(self, network: LeNet, standardizer: Standardizer, distinct: float = DISTINCT) -> None:
+        self.limit = distinct
+        conv1, norm1, _, conv2, norm2, _ = network.features
+        dense = [(layer.weight.detach(), layer.bias.detach()) for layer in network.head if isinstance(layer, nn.Linear)]
+        self.standardizer = standardizer
+        channels, self.side, _ = standardizer.mean.shape
+        with torch.no_grad():
+            self.first, self.second = _with_norm(conv1, norm1), _with_norm(conv2, norm2)
+        (weight, self.bias), *self.dense = dense
+        self.maps = weight.view(len(weight), -1, self.side**2).permute(2, 1, 0).contiguous()  # (positions, C_2, 120)
+        rng = np.random.default_rng(0)  # of the keys alone: the scores do not depend on it
+        self.factors = rng.uniform(1, 2, (channels, 1, 1))
+        self.odd = rng.integers(2**63, size=(channels, 1, 1), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+        self.salts = rng.integers(2**64, size=(self.side**2, 1), dtype=np.uint64)
+
+    def score(
+        self, source: FeatureSource, rows: range, pool: ThreadPoolExecutor, on_scored: Callable[[int], object]
+    ) -> np.ndarray | None:
+        """Scores (n,) float32 of these rows; None where so little repeats that the network itself is as good.
+
+        Args: pool: its threads are to run torch on one thread each. on_scored: gets the size of each finished part.
+        """
+        n = len(rows)
+        keys = np.empty((self.side**2, n), dtype=np.uint64)
+        for part in (slice(0, min(n, TRIED)), slice(TRIED, n)):
+            _run(pool, partial(self._read, source, rows, keys), _parts(part.stop, SUMMED, part.start))
+            entries = list(pool.map(_distinct, keys[:, : part.stop]))
+            if sum(len(its.first) for its in entries) > self.limit * part.stop:
+                return None
+        tensors = self._tensors(source, rows, entries)
+        first = self._first_map(tensors, keys, pool)
+        if first is None:
+            return None
+        del entries, tensors
+        _run(pool, partial(_to_neighbourhoods, keys, self.side), _parts(n, SUMMED))
+        second = list(pool.map(_distinct, keys))
+        del keys
+        hidden, bias = torch.zeros(n, len(self.bias)), self.bias
+        # A few positions at a time, whose tables of distinct contributions need less memory than `hidden`.
+        for places in _groups([len(its.first) for its in second], n // 4):
+            bias = bias + self._add(places, first, second, hidden, pool)
+        scores = np.empty(n, dtype=np.float32)
+
+        def finish(part: slice) -> int:
+            x = (hidden[part] + bias).relu_()
+            for weight, its in self.dense[:-1]:
+                x = F.linear(x, weight, its).relu_()
+            scores[part] = F.linear(x, *self.dense[-1]).squeeze(1).numpy()
+            return len(x)
+
+        for count in pool.map(finish, _parts(n, SUMMED)):
+            on_scored(count)
+        return scores
+
+    def _read(self, source: FeatureSource, rows: range, keys: np.ndarray, part: slice) -> None:
+        """The keys of all entries of some tensors: sums over the channels of hashed values.
+
+        Small whole numbers leave the low bits of a float64 empty. The first product fills them where mantissas differ,
+        the shift where only exponents do, and the second spreads them over all that are higher.
+        """
+        buffer = np.empty((READ, *self.standardizer.mean.shape))
+        for its in _parts(part.stop, READ, part.start):
+            tensors = source.rows(np.arange(rows.start + its.start, rows.start + its.stop))
+            bits = np.multiply(tensors, self.factors, out=buffer[: len(tensors)]).view(np.uint64)
+            bits ^= bits >> np.uint64(32)
+            bits *= self.odd
+            keys[:, its] = _mixed(bits.sum(1).reshape(len(tensors), -1).T + self.salts)
+
+    def _tensors(self, source: FeatureSource, rows: range, distinct: list[Distinct]) -> Map:
+        """The standardised tensors."""
+        some = np.unique(np.concatenate([its.first for its in distinct]))
+        tensors = torch.from_numpy(self.standardizer(source.rows(rows.start + some))).flatten(2)
+        values = [tensors[np.searchsorted(some, its.first), :, place] for place, its in enumerate(distinct)]
+        return Map(distinct, values)
+
+    def _first_map(self, tensors: Map, keys: np.ndarray, pool: ThreadPoolExecutor) -> Map | None:
+        """The map after the first convolution, batch norm and ReLU; makes keys of it out of those of the tensors."""
+
+        def mix(part: slice) -> None:
+            _to_neighbourhoods(keys, self.side, part)
+            keys[:, part] = _mixed(keys[:, part])
+
+        _run(pool, mix, _parts(keys.shape[1], SUMMED))
+        distinct = list(pool.map(_distinct, keys))
+        if sum(len(its.first) for its in distinct) > self.limit * keys.size:
+            return None
+
+        def make(place: int) -> Tensor:
+            return _make(_products(*self.first, tensors, self.side, place), tensors, distinct[place].first)
+
+        return Map(distinct, list(pool.map(make, range(len(distinct)))))
+
+    def _add(
+        self, places: list[int], first: Map, second: list[Distinct], hidden: Tensor, pool: ThreadPoolExecutor
+    ) -> Tensor:
+        """Adds what some positions of the second map give the first dense layer; returns what is the same for all."""
+        made = list(pool.map(partial(_products, *self.second, first, self.side), places))
+        sizes = [len(second[place].first) for place in places]
+        table = torch.empty(sum(sizes), hidden.shape[1])
+
+        def make(task: tuple[int, Products, Tensor, slice]) -> None:
+            place, products, out, part = task
+            torch.mm(_make(products, first, second[place].first[part]), self.maps[place], out=out[part])
+
+        tasks = zip(places, made, table.split(sizes), strict=True)
+        _run(pool, make, [(*task, part) for task in tasks for part in _parts(len(task[-1]), COMPUTED)])
+        starts = np.cumsum([0, *sizes[:-1]]).tolist()
+        varying = [(second[p].which, start) for p, size, start in zip(places, sizes, starts, strict=True) if size > 1]
+
+        def add(part: slice) -> None:
+            rows = np.stack([which[part] + start for which, start in varying], 1)
+            hidden[part] += F.embedding_bag(torch.from_numpy(rows), table, mode="sum")
+
+        if varying:
+            _run(pool, add, _parts(len(hidden), SUMMED))
+        return table[[start for start, size in zip(starts, sizes, strict=True) if size == 1]].sum(0)
+
+
+def _products(weight: Tensor, bias: Tensor, before: Map, side: int, place: int) -> Products:
+    row, column = divmod(place, side)
+    sources, tables = [], [torch.empty(0, len(bias))]
+    for r in range(max(row - 1, 0), min(row + 2, side)):
+        for c in range(max(column - 1, 0), min(column + 2, side)):
+            values, tap = before.values[r * side + c], weight[:, :, r - row + 1, c - column + 1]
+            if len(values) == 1:
+                bias = bias + tap @ values[0].double()
+            else:
+                sources.append(r * side + c)
+                tables.append(values @ tap.T.float())
+    starts = np.cumsum([len(table) for table in tables[:-1]]).tolist()
+    return Products(sources, starts, torch.cat(tables), bias.float())
+
+
+def _make(products: Products, before: Map, rows: np.ndarray) -> Tensor:
+    """(n, C) of the architectures `rows`, after the ReLU."""
+    if not products.sources:
+        return products.bias.relu().repeat(len(rows), 1)
+    which = [before.distinct[s].which[rows] + start for s, start in zip(products.sources, products.starts, strict=True)]
+    sums = F.embedding_bag(torch.from_numpy(np.stack(which, 1)), products.table, mode="sum")
+    return sums.add_(products.bias).relu_()
+
+
+def _distinct(keys: np.ndarray) -> Distinct:
+    """Architectures next to each other are alike: only the first of a run of equal keys is sorted."""
+    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    if len(starts) == 1:
+        return Distinct(starts, np.broadcast_to(np.int32(0), keys.shape))
+    order = np.argsort(keys[starts])
+    ordered = keys[starts[order]]
+    new = np.concatenate([[True], ordered[1:] != ordered[:-1]])
+    which = np.empty(len(starts), dtype=np.int32)
+    which[order] = np.cumsum(new, dtype=np.int32) - 1
+    return Distinct(starts[order[new]], np.repeat(which, np.diff(starts, append=len(keys))))
+
+
+def _mixed(keys: np.ndarray) -> np.ndarray:
+    """Every bit of a result depends on all of its key's (the finaliser of SplitMix64; Steele et al. 2014)."""
+    keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return keys ^ (keys >> np.uint64(31))
+
+
+def _to_neighbourhoods(keys: np.ndarray, side: int, part: slice) -> None:
+    """Keys (positions, n) of what 3x3 positions hold, as sums, out of those of single positions, in their place."""
+    single = keys[:, part].reshape(side, side, -1)
+    rows = single.copy()
+    rows[1:] += single[:-1]
+    rows[:-1] += single[1:]
+    both = rows.copy()
+    both[:, 1:] += rows[:, :-1]
+    both[:, :-1] += rows[:, 1:]
+    keys[:, part] = both.reshape(side * side, -1)
+
+
+def _groups(sizes: list[int], limit: int) -> Iterator[list[int]]:
+    """Indices in order, as many at a time as it takes to sum up to `limit`."""
+    group: list[int] = []
+    for index, _ in enumerate(sizes):
+        group.append(index)
+        if sum(sizes[i] for i in group) >= limit:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _parts(stop: int, size: int, start: int = 0) -> list[slice]:
+    return [slice(i, min(i + size, stop)) for i in range(start, stop, size)]
+
+
+def _run(pool: ThreadPoolExecutor, run: Callable[[Any], object], items: Iterable[Any]) -> None:
+    for _ in pool.map(run, items):
+        pass
+
+
+def _with_norm(conv: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight and bias, float64, of a convolution followed by batch norm with its running statistics."""
+    assert isinstance(conv, nn.Conv2d)
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert conv.bias is not None
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    gain = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+    return conv.weight.double() * gain[:, None, None, None], (conv.bias.double() - norm.running_mean) * gain + norm.bias
