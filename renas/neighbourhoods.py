@@ -19,19 +19,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common.benchmarks.table import FeatureSource
+from renas.distinct import Distinct, EntryKeys, distinct, mixed, neighbourhood_keys
 from renas.predictor import LeNet, Standardizer
 
 # Tensors read, neighbourhoods computed and architectures summed by one task: what a core's cache holds.
 READ, COMPUTED, SUMMED = 128, 1024, 1024
 TRIED = 8192  # architectures that show whether entries repeat, before all are read
 DISTINCT = 0.25  # share of distinct entries (of the architectures) and of 3x3 neighbourhoods up to which it is worth it
-
-
-class Distinct(NamedTuple):
-    """The distinct values at one position, over n architectures."""
-
-    first: np.ndarray  # (distinct,) an architecture that has it
-    which: np.ndarray  # (n,) int32: the one that each architecture has
 
 
 class Map(NamedTuple):
@@ -53,12 +47,11 @@ class Products(NamedTuple):
 class NeighbourhoodScorer:
     """A trained LeNet in evaluation mode over raw feature tensors, in float32 on the CPU.
 
-    The results do not depend on the number of threads. Values count as the same where 64-bit keys of them are: that a
-    single one of the millions in a space is mistaken for another has a chance of less than one in a million.
+    The results do not depend on the number of threads.
     """
 
-    def __init__(self, network: LeNet, standardizer: Standardizer, distinct: float = DISTINCT) -> None:
-        self.limit = distinct
+    def __init__(self, network: LeNet, standardizer: Standardizer, limit: float = DISTINCT) -> None:
+        self.limit = limit
         conv1, norm1, _, conv2, norm2, _ = network.features
         dense = [(layer.weight.detach(), layer.bias.detach()) for layer in network.head if isinstance(layer, nn.Linear)]
         self.standardizer = standardizer
@@ -67,10 +60,7 @@ class NeighbourhoodScorer:
             self.first, self.second = _with_norm(conv1, norm1), _with_norm(conv2, norm2)
         (weight, self.bias), *self.dense = dense
         self.maps = weight.view(len(weight), -1, self.side**2).permute(2, 1, 0).contiguous()  # (positions, C_2, 120)
-        rng = np.random.default_rng(0)  # of the keys alone: the scores do not depend on it
-        self.factors = rng.uniform(1, 2, (channels, 1, 1))
-        self.odd = rng.integers(2**63, size=(channels, 1, 1), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-        self.salts = rng.integers(2**64, size=(self.side**2, 1), dtype=np.uint64)
+        self.keys_of = EntryKeys(channels, self.side)
 
     def score(
         self, source: FeatureSource, rows: range, pool: ThreadPoolExecutor, on_scored: Callable[[int], object]
@@ -83,7 +73,7 @@ class NeighbourhoodScorer:
         keys = np.empty((self.side**2, n), dtype=np.uint64)
         for part in (slice(0, min(n, TRIED)), slice(TRIED, n)):
             _run(pool, partial(self._read, source, rows, keys), _parts(part.stop, SUMMED, part.start))
-            entries = list(pool.map(_distinct, keys[:, : part.stop]))
+            entries = list(pool.map(distinct, keys[:, : part.stop]))
             if sum(len(its.first) for its in entries) > self.limit * part.stop:
                 return None
         tensors = self._tensors(source, rows, entries)
@@ -91,8 +81,7 @@ class NeighbourhoodScorer:
         if first is None:
             return None
         del entries, tensors
-        _run(pool, partial(_to_neighbourhoods, keys, self.side), _parts(n, SUMMED))
-        second = list(pool.map(_distinct, keys))
+        second = _seen(keys, pool)
         del keys
         hidden, bias = torch.zeros(n, len(self.bias)), self.bias
         # A few positions at a time, whose tables of distinct contributions need less memory than `hidden`.
@@ -112,42 +101,30 @@ class NeighbourhoodScorer:
         return scores
 
     def _read(self, source: FeatureSource, rows: range, keys: np.ndarray, part: slice) -> None:
-        """The keys of all entries of some tensors: sums over the channels of hashed values.
-
-        Small whole numbers leave the low bits of a float64 empty. The first product fills them where mantissas differ,
-        the shift where only exponents do, and the second spreads them over all that are higher.
-        """
-        buffer = np.empty((READ, *self.standardizer.mean.shape))
+        """The keys of all entries of some tensors."""
+        scratch = np.empty((READ, *self.standardizer.mean.shape))
         for its in _parts(part.stop, READ, part.start):
             tensors = source.rows(np.arange(rows.start + its.start, rows.start + its.stop))
-            bits = np.multiply(tensors, self.factors, out=buffer[: len(tensors)]).view(np.uint64)
-            bits ^= bits >> np.uint64(32)
-            bits *= self.odd
-            keys[:, its] = _mixed(bits.sum(1).reshape(len(tensors), -1).T + self.salts)
+            keys[:, its] = self.keys_of(tensors, scratch)
 
-    def _tensors(self, source: FeatureSource, rows: range, distinct: list[Distinct]) -> Map:
+    def _tensors(self, source: FeatureSource, rows: range, entries: list[Distinct]) -> Map:
         """The standardised tensors."""
-        some = np.unique(np.concatenate([its.first for its in distinct]))
+        some = np.unique(np.concatenate([its.first for its in entries]))
         tensors = torch.from_numpy(self.standardizer(source.rows(rows.start + some))).flatten(2)
-        values = [tensors[np.searchsorted(some, its.first), :, place] for place, its in enumerate(distinct)]
-        return Map(distinct, values)
+        values = [tensors[np.searchsorted(some, its.first), :, place] for place, its in enumerate(entries)]
+        return Map(entries, values)
 
     def _first_map(self, tensors: Map, keys: np.ndarray, pool: ThreadPoolExecutor) -> Map | None:
         """The map after the first convolution, batch norm and ReLU; makes keys of it out of those of the tensors."""
 
-        def mix(part: slice) -> None:
-            _to_neighbourhoods(keys, self.side, part)
-            keys[:, part] = _mixed(keys[:, part])
-
-        _run(pool, mix, _parts(keys.shape[1], SUMMED))
-        distinct = list(pool.map(_distinct, keys))
-        if sum(len(its.first) for its in distinct) > self.limit * keys.size:
+        seen = _seen(keys, pool)
+        if sum(len(its.first) for its in seen) > self.limit * keys.size:
             return None
 
         def make(place: int) -> Tensor:
-            return _make(_products(*self.first, tensors, self.side, place), tensors, distinct[place].first)
+            return _make(_products(*self.first, tensors, self.side, place), tensors, seen[place].first)
 
-        return Map(distinct, list(pool.map(make, range(len(distinct)))))
+        return Map(seen, list(pool.map(make, range(len(seen)))))
 
     def _add(
         self, places: list[int], first: Map, second: list[Distinct], hidden: Tensor, pool: ThreadPoolExecutor
@@ -175,6 +152,16 @@ class NeighbourhoodScorer:
         return table[[start for start, size in zip(starts, sizes, strict=True) if size == 1]].sum(0)
 
 
+def _seen(keys: np.ndarray, pool: ThreadPoolExecutor) -> list[Distinct]:
+    """What is distinct of what 3x3 positions hold; leaves the keys of that in the place of those of the positions."""
+
+    def see(part: slice) -> None:
+        keys[:, part] = mixed(neighbourhood_keys(keys[:, part]))
+
+    _run(pool, see, _parts(keys.shape[1], SUMMED))
+    return list(pool.map(distinct, keys))
+
+
 def _products(weight: Tensor, bias: Tensor, before: Map, side: int, place: int) -> Products:
     row, column = divmod(place, side)
     sources, tables = [], [torch.empty(0, len(bias))]
@@ -197,38 +184,6 @@ def _make(products: Products, before: Map, rows: np.ndarray) -> Tensor:
     which = [before.distinct[s].which[rows] + start for s, start in zip(products.sources, products.starts, strict=True)]
     sums = F.embedding_bag(torch.from_numpy(np.stack(which, 1)), products.table, mode="sum")
     return sums.add_(products.bias).relu_()
-
-
-def _distinct(keys: np.ndarray) -> Distinct:
-    """Architectures next to each other are alike: only the first of a run of equal keys is sorted."""
-    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
-    if len(starts) == 1:
-        return Distinct(starts, np.broadcast_to(np.int32(0), keys.shape))
-    order = np.argsort(keys[starts])
-    ordered = keys[starts[order]]
-    new = np.concatenate([[True], ordered[1:] != ordered[:-1]])
-    which = np.empty(len(starts), dtype=np.int32)
-    which[order] = np.cumsum(new, dtype=np.int32) - 1
-    return Distinct(starts[order[new]], np.repeat(which, np.diff(starts, append=len(keys))))
-
-
-def _mixed(keys: np.ndarray) -> np.ndarray:
-    """Every bit of a result depends on all of its key's (the finaliser of SplitMix64; Steele et al. 2014)."""
-    keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return keys ^ (keys >> np.uint64(31))
-
-
-def _to_neighbourhoods(keys: np.ndarray, side: int, part: slice) -> None:
-    """Keys (positions, n) of what 3x3 positions hold, as sums, out of those of single positions, in their place."""
-    single = keys[:, part].reshape(side, side, -1)
-    rows = single.copy()
-    rows[1:] += single[:-1]
-    rows[:-1] += single[1:]
-    both = rows.copy()
-    both[:, 1:] += rows[:, :-1]
-    both[:, :-1] += rows[:, 1:]
-    keys[:, part] = both.reshape(side * side, -1)
 
 
 def _groups(sizes: list[int], limit: int) -> Iterator[list[int]]:

@@ -52,7 +52,7 @@ class Prepared:
 
 def by_neighbourhoods(predictor: FittedPredictor, source: FeatureSource) -> np.ndarray:
     """However few of them repeat."""
-    scorer = NeighbourhoodScorer(predictor.network, predictor.standardizer, distinct=np.inf)
+    scorer = NeighbourhoodScorer(predictor.network, predictor.standardizer, limit=np.inf)
     with ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         scores = scorer.score(source, range(len(source)), pool, lambda count: None)
     assert scores is not None
