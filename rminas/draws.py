@@ -14,7 +14,7 @@ ROLES = (
     "forest",
     "weights",
     "rank",
-    "teacher",
+    "teacher",  # drawn from no more
     "trees",
     "model",
 )  # append only: streams go by position

@@ -19,16 +19,16 @@ from common.datasets.images import ImageSet, load_images
 from common.errors import InputError
 from common.metrics import rank_of
 from common.networks.base import TappedNetwork, in_mode
-from common.networks.teachers import build_teacher, load_teacher
-from common.seeds import torch_seeded
+from common.networks.teachers import load_teacher
 from common.spaces import SearchSpace, Skeleton, search_space
-from common.training.classifier import ClassifierSettings, evaluate, train_classifier
+from common.training.classifier import ClassifierSettings, evaluate
 from common.training.population import CandidateSettings
 from rminas.config import Config
 from rminas.draws import rng_for
 from rminas.evaluator import Evaluator
 from rminas.objective import Objective
 from rminas.retrain_config import RetrainConfig
+from rminas.teacher import train_teacher
 
 # The published ones, and for digits one that learns them in seconds.
 TEACHERS = {
@@ -175,8 +175,11 @@ def load_task(
                 f"TEACHER.WEIGHTS is empty: name the weights of a {name} trained on {images.name}, train them with "
                 "`python -m rminas.teacher`, or give TEACHER.EPOCHS to train them at the start of this run"
             )
+        settings = ClassifierSettings(
+            epochs=config.teacher.epochs, batch_size=config.teacher.batch_size, lr=config.teacher.base_lr
+        )
+        teacher = train_teacher(name, images, settings, TEACHER_SEED, device, folder / TEACHER_FILE, on_epoch)
         weights = str(folder / TEACHER_FILE)
-        teacher = _trained(config, name, images, device, folder / TEACHER_FILE, on_epoch)
     mode, count = config.teacher.mode, len(images.y_test)
     tested = images
     if 0 < config.teacher.test_images < count:
@@ -198,24 +201,6 @@ def load_config_images(config: Config | RetrainConfig) -> ImageSet:
         if asked not in (0, there):
             raise InputError(f"{key} is {asked}, but {images.source} has {there}")
     return images
-
-
-def _trained(
-    config: Config,
-    name: str,
-    images: ImageSet,
-    device: torch.device,
-    file: Path,
-    on_epoch: Callable[[int, float, float], object],
-) -> TappedNetwork:
-    """A teacher trained here, or what is missing of it."""
-    settings = ClassifierSettings(
-        epochs=config.teacher.epochs, batch_size=config.teacher.batch_size, lr=config.teacher.base_lr
-    )
-    with torch_seeded(rng_for(TEACHER_SEED, "teacher", 0)):
-        teacher = build_teacher(name, images.num_classes)
-    train_classifier(teacher, images, settings, rng_for(TEACHER_SEED, "teacher", 1), device, file, on_epoch)
-    return teacher.eval().requires_grad_(False)
 
 
 def _fingerprint(network: TappedNetwork) -> str:

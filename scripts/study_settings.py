@@ -22,7 +22,7 @@ PROG = "python scripts/study_settings.py"
 SETTINGS = {
     "base": ("as configured", "", 4),
     "half_batch": ("half the images", "TRAIN.BATCH_SIZE 16", 2),
-    "twice_batch": ("twice the images", "TRAIN.BATCH_SIZE 64", 2),
+    "twice_batch": ("twice the images", "TRAIN.BATCH_SIZE 64", 1),
     "bf16": ("bf16 (autocast)", "TRAIN.PRECISION bf16", 1),
 }
 AVERAGED = (2, 4)  # batches of the first setting over which the logarithms of losses are averaged
