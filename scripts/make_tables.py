@@ -91,9 +91,9 @@ def variants_table() -> str:
 
 def rmi_searches_table() -> str:
     lines = [
-        "| search | space, images | updates, racing | n | found, test % | rank | evaluations | updates a candidate "
-        "| seconds | Kendall tau | device |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| search | space, images | updates, racing | n | found, test % | rank | by vote | by the model "
+        "| evaluations | updates a candidate | seconds | Kendall tau | device |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, s in _rmi_summaries("search"):
         r, mean = s["settings"]["RMINAS"], s["mean"]
@@ -104,10 +104,17 @@ def rmi_searches_table() -> str:
         lines.append(
             f"| {link} | {s['space']}, {s['dataset']} | {r['OBSERVE']}, {race} | {s['n']} "
             f"| {'**' + _pm(s, 'test_acc', 2) + '**' if known else 'not known'} "
-            f"| {_pm(s, 'rank', 0) if known else ''} | {mean['evaluations']:.0f} | {updates:.0f} "
+            f"| {_pm(s, 'rank', 0) if known else ''} | {_elected(s, 'sum')} | {_elected(s, 'model')} "
+            f"| {mean['evaluations']:.0f} | {updates:.0f} "
             f"| {mean['search_s']:.0f} | {_pm(s, 'kendall_tau', 3) if known else ''} | {s['environment']['device']} |"
         )
     return "\n".join(lines)
+
+
+def _elected(summary: dict[str, Any], rule: str) -> str:
+    """What another rule makes of the same evaluations."""
+    found = [run["elected"][rule]["test_acc"] for run in summary["runs"]]
+    return "" if None in found else "{:.2f} ± {:.2f}".format(*mean_std(found))
 
 
 def rmi_rankings_table() -> str:
