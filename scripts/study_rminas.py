@@ -1,6 +1,6 @@
-"""What cheaper settings would have done, from the recorded losses of a ranking: steps, number of cells, racing.
+"""What cheaper settings would have done, from recorded losses: steps, number of cells, racing, positives that vote.
 
-Reads the run folder of `python -m rminas --rank N`; nothing is trained. Prints Markdown.
+Reads run folders of rankings and of searches without racing; nothing is trained. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from common.cli import OneLineParser, run_command
 from common.errors import InputError
 from common.metrics import kendall_tau, mean_std
 from common.spaces import SearchSpace, make_space
-from rminas.config import read_config
+from rminas.config import Rminas, read_config
 from rminas.model import LossModel
 from rminas.race import Race
-from rminas.search import read_evaluations
+from rminas.sampler import freeze_threshold
+from rminas.search import FOREST, read_evaluations
 from rminas.task import Truth
+from rminas.vote import VOTES
 
 PROG = "python scripts/study_rminas.py"
 STEPS = (5, 10, 20, 30, 40, 60, 80, 100, 150)
@@ -29,7 +31,7 @@ DRAWS = 30  # random subsets of the cells
 
 def main() -> None:
     parser = OneLineParser(PROG, __doc__ or "")
-    parser.add_argument("runs", type=Path, nargs="+", help="run folders of --rank")
+    parser.add_argument("runs", type=Path, nargs="+", help="run folders")
     parser.add_argument("--benchmark", default="", metavar="PATH", help="table of true accuracies; default: the run's")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write it here too")
     args = parser.parse_args()
@@ -50,14 +52,47 @@ def _study(run: Path, benchmark: str) -> str:
     if len(seeds) != 1:
         raise InputError(f"{run}: a ranking of one seed is needed, it has {len(seeds)}")
     evaluations = read_evaluations(records, space, seeds.pop(), config.rminas.observe).values()
+    if any(evaluation.stopped for evaluation in evaluations):
+        raise InputError(f"{run}: candidates raced, so their losses after the last update are not known")
     archs, losses = [evaluation.arch for evaluation in evaluations], np.stack([e.losses for e in evaluations])
-    kept = np.isfinite(losses).all(1)
-    archs, losses = [arch for arch, keep in zip(archs, kept, strict=True) if keep], losses[kept]
     accuracy = np.array([truth.accuracy(arch) for arch in archs])
-    title = (
-        f"## {run.name}: {len(archs)} random {space.title} networks, {truth.column.name} of {truth.table.source.title}"
+    source = f"{truth.column.name} of {truth.table.source.title}"
+    if any(evaluation.phase == FOREST for evaluation in evaluations):
+        title = f"## {run.name}: a search of {len(archs)} {space.title} networks, {source}"
+        return "\n".join([title, "", *_votes(config.rminas, space, archs, losses, accuracy, truth)])
+    kept = np.isfinite(losses).all(1)
+    archs, losses, accuracy = (
+        [arch for arch, keep in zip(archs, kept, strict=True) if keep],
+        losses[kept],
+        accuracy[kept],
     )
+    title = f"## {run.name}: {len(archs)} random {space.title} networks, {source}"
     return "\n".join([title, "", *_steps(space, archs, losses, accuracy, truth), "", *_racing(losses)])
+
+
+def _votes(
+    settings: Rminas, space: SearchSpace, archs: Sequence[Any], losses: np.ndarray, accuracy: np.ndarray, truth: Truth
+) -> list[str]:
+    """What would have been voted for after fewer updates, and after fewer evaluations, of the same networks."""
+    codes = space.to_codes(archs)
+
+    def vote(scores: np.ndarray) -> tuple[int, float]:
+        """Positives and the accuracy of what they elect, from the scores of the first networks."""
+        threshold = freeze_threshold(scores[: settings.rf_warmup], settings.rf_thresrate)
+        positive = np.flatnonzero(scores < threshold)
+        voters = positive[np.argsort(scores[positive], kind="stable")][: settings.top]
+        return len(positive), truth.accuracy(space.elect(VOTES["sum"](codes[voters], space.choices)))
+
+    lines = ["| updates | Kendall tau of -loss | positives | voted for, test % |", "|---|---|---|---|"]
+    for step in [step for step in STEPS if step < losses.shape[1]]:
+        positives, elected = vote(losses[:, step])
+        tau = kendall_tau(-np.nan_to_num(losses[:, step], posinf=np.finfo(np.float64).max), accuracy)
+        lines.append(f"| {step} | {tau:.3f} | {positives} | {elected:.2f} |")
+    lines += ["", "| evaluations | positives | voted for, test % |", "|---|---|---|"]
+    for count in [*range(settings.rf_warmup + 20, len(archs), 20), len(archs)]:
+        positives, elected = vote(losses[:count, -1])
+        lines.append(f"| {count} | {positives} | {elected:.2f} |")
+    return [*lines, "", "The networks are those that the search with all its updates proposed."]
 
 
 def _steps(
