@@ -114,7 +114,7 @@ def rmi_searches_table() -> str:
 def _elected(summary: dict[str, Any], rule: str) -> str:
     """What another rule makes of the same evaluations."""
     found = [run["elected"][rule]["test_acc"] for run in summary["runs"]]
-    return "" if None in found else "{:.2f} ± {:.2f}".format(*mean_std(found))
+    return "" if None in found else _spread(*mean_std(found), len(found), 2)
 
 
 def rmi_rankings_table() -> str:
@@ -158,7 +158,11 @@ def _summary(name: str) -> dict[str, Any]:
 
 
 def _pm(summary: dict[str, Any], key: str, digits: int) -> str:
-    return f"{summary['mean'][key]:.{digits}f} ± {summary['std'][key]:.{digits}f}"
+    return _spread(summary["mean"][key], summary["std"][key], summary["n"], digits)
+
+
+def _spread(mean: float, std: float, n: int, digits: int) -> str:
+    return f"{mean:.{digits}f} ± {std:.{digits}f}" if n > 1 else f"{mean:.{digits}f}"
 
 
 def _random(summary: dict[str, Any]) -> str:
