@@ -143,7 +143,8 @@ def _search(prepared: Prepared) -> None:
     with _engine(prepared) as evaluate:
         for seed in prepared.seeds:
             past = read_evaluations(records, task.space, seed, config.rminas.observe)
-            with _Progress(f"seed {seed}", most, past) as progress:
+            positives = sum(bool(record.get("positive")) for record in records if record["seed"] == seed)
+            with _Progress(f"seed {seed}", most, past, positives) as progress:
 
                 def keep(
                     evaluation: Evaluation, positive: bool | None, seed: int = seed, bar: _Progress = progress
@@ -211,10 +212,10 @@ class _TeacherProgress:
 class _Progress:
     """A tqdm bar over one seed's evaluations, with positives and the lowest loss."""
 
-    def __init__(self, title: str, total: int, past: dict[int, Evaluation]) -> None:
+    def __init__(self, title: str, total: int, past: dict[int, Evaluation], positives: int = 0) -> None:
         self.title, self.total, self.done = title, total, len(past)
         self.best = min((evaluation.loss for evaluation in past.values()), default=float("inf"))
-        self.positives = 0
+        self.positives = positives
 
     def __enter__(self) -> _Progress:
         from tqdm import tqdm
