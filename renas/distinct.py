@@ -27,16 +27,15 @@ class EntryKeys:
         self.odd = rng.integers(2**63, size=(channels, 1, 1), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
         self.salts = rng.integers(2**64, size=(side**2, 1), dtype=np.uint64)
 
-    def __call__(self, tensors: np.ndarray, scratch: np.ndarray | None = None) -> np.ndarray:
+    def __call__(self, tensors: np.ndarray, scratch: np.ndarray) -> np.ndarray:
         """(V * V, n) uint64, another key for the same entry at another position.
 
         Small whole numbers leave the low bits of a float64 empty. The first product fills them where mantissas differ,
         the shift where only exponents do, and the second spreads them over all that are higher.
 
-        Args: scratch: float64 (n or more, C, V, V), where the caller would have the intermediate values.
+        Args: scratch: float64 (n or more, C, V, V), which the intermediate values are written into.
         """
-        out = None if scratch is None else scratch[: len(tensors)]
-        bits = np.multiply(tensors, self.factors, out=out, dtype=np.float64).view(np.uint64)
+        bits = np.multiply(tensors, self.factors, out=scratch[: len(tensors)]).view(np.uint64)
         bits ^= bits >> np.uint64(32)
         bits *= self.odd
         return mixed(bits.sum(1).reshape(len(tensors), len(self.salts)).T + self.salts)

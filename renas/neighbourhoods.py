@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -71,10 +72,10 @@ class NeighbourhoodScorer:
         """
         n = len(rows)
         keys = np.empty((self.side**2, n), dtype=np.uint64)
-        for part in (slice(0, min(n, TRIED)), slice(TRIED, n)):
-            _run(pool, partial(self._read, source, rows, keys), _parts(part.stop, SUMMED, part.start))
-            entries = list(pool.map(distinct, keys[:, : part.stop]))
-            if sum(len(its.first) for its in entries) > self.limit * part.stop:
+        for start, stop in pairwise(sorted({0, min(n, TRIED), n})):
+            _run(pool, partial(self._read, source, rows, keys), _parts(stop, SUMMED, start))
+            entries = list(pool.map(distinct, keys[:, :stop]))
+            if sum(len(its.first) for its in entries) > self.limit * stop:
                 return None
         tensors = self._tensors(source, rows, entries)
         first = self._first_map(tensors, keys, pool)
@@ -116,7 +117,6 @@ class NeighbourhoodScorer:
 
     def _first_map(self, tensors: Map, keys: np.ndarray, pool: ThreadPoolExecutor) -> Map | None:
         """The map after the first convolution, batch norm and ReLU; makes keys of it out of those of the tensors."""
-
         seen = _seen(keys, pool)
         if sum(len(its.first) for its in seen) > self.limit * keys.size:
             return None
@@ -189,13 +189,11 @@ def _make(products: Products, before: Map, rows: np.ndarray) -> Tensor:
 def _groups(sizes: list[int], limit: int) -> Iterator[list[int]]:
     """Indices in order, as many at a time as it takes to sum up to `limit`."""
     group: list[int] = []
-    for index, _ in enumerate(sizes):
+    for index in range(len(sizes)):
         group.append(index)
-        if sum(sizes[i] for i in group) >= limit:
+        if index + 1 == len(sizes) or sum(sizes[i] for i in group) >= limit:
             yield group
             group = []
-    if group:
-        yield group
 
 
 def _parts(stop: int, size: int, start: int = 0) -> list[slice]:

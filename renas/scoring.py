@@ -42,17 +42,16 @@ class FittedPredictor:
         one chunk after the other.
         """
         scores = np.empty(len(source), dtype=np.float32)
-        if self.device.type != "cpu":
-            for rows in _chunks(range(len(source)), GPU_CHUNK):
-                scores[rows] = self.predict(source.rows(np.arange(rows.start, rows.stop)))
-                on_scored(len(scores[rows]))
-            return scores
-        scorer = NeighbourhoodScorer(self.network, self.standardizer)
 
         def predict(rows: slice) -> int:
             scores[rows] = self.predict(source.rows(np.arange(rows.start, rows.stop)))
             return rows.stop - rows.start
 
+        if self.device.type != "cpu":
+            for rows in _chunks(range(len(source)), GPU_CHUNK):
+                on_scored(predict(rows))
+            return scores
+        scorer = NeighbourhoodScorer(self.network, self.standardizer)
         with _threads() as pool:
             for block in _chunks(range(len(source)), BLOCK):
                 within = range(block.start, block.stop)

@@ -5,17 +5,21 @@ Trains every cell once per setting and batch; what is recorded in the folder is 
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from common.cli import OneLineParser, run_command
 from common.metrics import kendall_tau, mean_std
 from common.runs.config import pairs
-from rminas.config import Config, read_config
+from rminas.config import read_config
+
+if TYPE_CHECKING:
+    from rminas.search import Evaluation
+    from rminas.task import Task
 
 PROG = "python scripts/study_settings.py"
 # By folder: what it is called, what differs from the config, and on how many batches it is tried.
@@ -29,14 +33,6 @@ AVERAGED = (2, 4)  # batches of the first setting over which the logarithms of l
 STEPS = (10, 30, 60)
 
 
-@dataclass(frozen=True)
-class Trained:
-    """The losses (n, steps + 1) of all cells under one setting on one batch, and the seconds of a cell."""
-
-    losses: np.ndarray
-    cell_s: float
-
-
 def main() -> None:
     parser = OneLineParser(PROG, __doc__ or "")
     add = parser.add_argument
@@ -48,14 +44,17 @@ def main() -> None:
     args = parser.parse_intermixed_args()
     base = pairs(args.settings)
 
+    from common.devices import pick_device
     from rminas.rank import draw_cells
-    from rminas.task import Truth, load_config_images, search_space_of
+    from rminas.task import Truth, load_config_images, load_task, search_space_of
 
     config, _ = read_config(args.cfg, base)
-    space = search_space_of(config, load_config_images(config))
+    images = load_config_images(config)
+    space = search_space_of(config, images)
     truth = Truth.load(config.benchmark.path, config.benchmark.dataset or config.data.name, space)
     archs = draw_cells(space, config.rng_seed, args.cells, truth)
     accuracy = np.array([truth.accuracy(arch) for arch in archs])
+    task, _ = load_task(config, space, images, pick_device(config.device), args.out)
 
     lines = [
         "| | s a cell | " + " | ".join(f"tau, {step} updates" for step in STEPS) + " |",
@@ -63,7 +62,8 @@ def main() -> None:
     ]
     for name, (title, changed, count) in SETTINGS.items():
         other, _ = read_config(args.cfg, [*base, *pairs(changed.split())])
-        made = [_train(other, archs, batch, args.out / f"{name}_{batch}") for batch in range(count)]
+        changed_task = replace(task, config=other)
+        made = [_train(changed_task, archs, batch, args.out / f"{name}_{batch}") for batch in range(count)]
         lines.append(_row(title, made, accuracy, averaged=1))
         if not changed:
             lines += [_row(f"{title}, mean over {k} batches", made, accuracy, averaged=k) for k in AVERAGED]
@@ -74,41 +74,39 @@ def main() -> None:
         args.table.write_text(text)
 
 
-def _row(name: str, made: list[Trained], accuracy: np.ndarray, averaged: int) -> str:
+def _row(name: str, made: list[list[Evaluation]], accuracy: np.ndarray, averaged: int) -> str:
     """Taus of the mean logarithm over disjoint groups of `averaged` batches."""
-    logs = np.log(np.stack([one.losses for one in made]))
+    logs = np.log(np.minimum([[evaluation.losses for evaluation in one] for one in made], 1e9))
+    cell_s = float(np.mean([evaluation.train_s for one in made for evaluation in one]))
     groups = logs[: len(logs) // averaged * averaged].reshape(-1, averaged, *logs.shape[1:]).mean(1)
-    cells = [f"{averaged * np.mean([one.cell_s for one in made]):.1f}"]
+    cells = [f"{averaged * cell_s:.1f}"]
     for step in STEPS:
         mean, std = mean_std(kendall_tau(-group[:, step], accuracy) for group in groups)
         cells.append(f"{mean:.3f} ± {std:.3f}" if len(groups) > 1 else f"{mean:.3f}")
     return f"| {name} | " + " | ".join(cells) + " |"
 
 
-def _train(config: Config, archs: list[Any], batch: int, file: Path) -> Trained:
+def _train(task: Task, archs: list[Any], batch: int, path: Path) -> list[Evaluation]:
     """Batch 0 is that of the config's seed; the others only differ in the batch and the initial weights."""
     from tqdm import tqdm
 
-    from common.devices import pick_device
     from common.runs import RunFolder
     from common.runs.config import nested
-    from rminas.task import load_config_images, load_task, search_space_of
+    from rminas.evaluator import one_by_one
+    from rminas.rank import rank_cells
+    from rminas.search import read_evaluations
 
-    folder = RunFolder.open(file, nested(config) | {"batch": batch})
-    records = folder.records()
-    if len(records) < len(archs):
-        images = load_config_images(config)
-        space = search_space_of(config, images)
-        task, _ = load_task(config, space, images, pick_device(config.device), file)
-        seed = config.rng_seed + batch
-        evaluator = task.evaluator(seed, task.batch(seed))
-        for arch in tqdm(archs[len(records) :], desc=file.name):
-            started = time.perf_counter()
-            losses = evaluator.trajectory(arch, {})
-            folder.append({"arch": space.format(arch), "losses": losses, "train_s": time.perf_counter() - started})
-        records = folder.records()
-    losses = np.array([[np.inf if loss is None else loss for loss in record["losses"]] for record in records])
-    return Trained(np.minimum(losses, 1e9)[: len(archs)], float(np.mean([record["train_s"] for record in records])))
+    steps, seed = task.config.rminas.observe, task.config.rng_seed + batch
+    folder = RunFolder.open(path, nested(task.config) | {"batch": batch})
+    past = read_evaluations(folder.records(), task.space, seed, steps)
+    evaluate = partial(one_by_one, task.evaluator(seed, task.batch(seed)))
+    with tqdm(total=len(archs), initial=len(past), desc=path.name) as bar:
+
+        def keep(evaluation: Evaluation) -> None:
+            folder.append(evaluation.record(task.space, seed, None))
+            bar.update()
+
+        return rank_cells(archs, evaluate, steps, past, keep)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def accuracy_column(
     return Column(name, np.ascontiguousarray(values, dtype=np.float64), "%", dataset, split, epochs, note)
 
 
-# caches ------------------------------------------------------------------------------------------------------------
+# csv files -----------------------------------------------------------------------------------------------------------
 
 
 def csv_line(row: int) -> str:
@@ -106,6 +106,9 @@ def number_or_nan(text: str) -> float:
     if text and not math.isfinite(value):
         raise ValueError(text)
     return value
+
+
+# caches ------------------------------------------------------------------------------------------------------------
 
 
 def cached_arrays(
