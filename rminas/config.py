@@ -111,6 +111,12 @@ class Rminas:
         "archive's DARTS rule), or the least loss foretold by a model of all evaluations",
         one_of("sum", "greedy", "index", "model"),
     )
+    size: float = key(
+        0.0,
+        "weight of a network's parameters beside its loss, both in standard deviations of their logarithms over random "
+        "networks; 0: the loss alone, as published",
+        at_least(0),
+    )
     round: int = key(1, "cells the forest proposes at once, to be trained side by side; 1 as published", at_least(1))
     race: float = key(
         0.0,

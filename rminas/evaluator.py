@@ -52,23 +52,25 @@ class Evaluator:
         return train_candidate(self.build(arch), self.x, self.objective, self.settings, bounds)
 
 
-Engine = Callable[[Evaluator, Sequence[Any], Bounds], Iterator[Finished]]
+# From architectures, and the bounds of each (none: nobody is stopped), to their trajectories.
+Engine = Callable[[Evaluator, Sequence[Any], Sequence[Bounds]], Iterator[Finished]]
 
 
-def one_by_one(evaluator: Evaluator, archs: Sequence[Any], bounds: Bounds) -> Iterator[Finished]:
+def one_by_one(evaluator: Evaluator, archs: Sequence[Any], bounds: Sequence[Bounds]) -> Iterator[Finished]:
     """Each architecture by itself, in this process, with all its threads."""
-    for position, arch in enumerate(archs):
-        yield position, evaluator.trajectory(arch, bounds)
+    for position, (arch, its) in enumerate(zip(archs, bounds or [{}] * len(archs), strict=True)):
+        yield position, evaluator.trajectory(arch, its)
 
 
-def fused(evaluator: Evaluator, archs: Sequence[Any], bounds: Bounds, width: int = 0) -> Iterator[Finished]:
+def fused(evaluator: Evaluator, archs: Sequence[Any], bounds: Sequence[Bounds], width: int = 0) -> Iterator[Finished]:
     """`width` of them at once as one network; 0: as many as the memory holds."""
     positions = [i for i, arch in enumerate(archs) if evaluator.space.reaches_output(arch)]
     for position in sorted({*range(len(archs))} - {*positions}):
-        yield position, evaluator.trajectory(archs[position], bounds)
+        yield position, evaluator.trajectory(archs[position], {})
     builders = [partial(evaluator.build, archs[position]) for position in positions]
     settings = replace(evaluator.settings, channels_last=False)
-    for which, losses in train_population(builders, evaluator.x, evaluator.objective, settings, bounds, width):
+    its = [bounds[position] for position in positions] if bounds else None
+    for which, losses in train_population(builders, evaluator.x, evaluator.objective, settings, its, width):
         yield positions[which], losses
 
 
@@ -86,13 +88,13 @@ class Workers:
         """Spawned, not forked: a fork of a process whose threads have computed may hang."""
         return cls(ProcessPoolExecutor(count, get_context("spawn"), _start_worker))
 
-    def __call__(self, evaluator: Evaluator, archs: Sequence[Any], bounds: Bounds) -> Iterator[Finished]:
+    def __call__(self, evaluator: Evaluator, archs: Sequence[Any], bounds: Sequence[Bounds]) -> Iterator[Finished]:
         futures = {}
-        for position, arch in enumerate(archs):
+        for position, (arch, its) in enumerate(zip(archs, bounds or [{}] * len(archs), strict=True)):
             if evaluator.space.reaches_output(arch):
-                futures[self.pool.submit(evaluator.trajectory, arch, bounds)] = position
+                futures[self.pool.submit(evaluator.trajectory, arch, its)] = position
             else:  # known without a process
-                yield position, evaluator.trajectory(arch, bounds)
+                yield position, evaluator.trajectory(arch, {})
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
@@ -126,7 +128,7 @@ class Engines:
     width: int  # candidates at once; 0: as many as the memory holds
     engine: Engine
 
-    def __call__(self, evaluator: Evaluator, archs: Sequence[Any], bounds: Bounds) -> Iterator[Finished]:
+    def __call__(self, evaluator: Evaluator, archs: Sequence[Any], bounds: Sequence[Bounds]) -> Iterator[Finished]:
         lone = len(archs) == 1 and isinstance(self.engine, Workers)
         return (one_by_one if lone else self.engine)(evaluator, archs, bounds)
 

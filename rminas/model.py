@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from common.spaces import SearchSpace
+from rminas.size import Size
 
 PENALTY = 3.0
 PAIR = 0.5  # weight of a pair of choices as a feature, beside 1 of a choice
@@ -48,21 +49,25 @@ class LossModel:
         centred = kernel - kernel.mean(1, keepdims=True) - self.means + self.means.mean()
         return self.offset + centred @ self.weights
 
-    def least(self, evaluated: Sequence[Any], rng: np.random.Generator) -> Any:
-        """The architecture with the least foretold loss that a walk over neighbours finds.
+    def least(self, evaluated: Sequence[Any], rng: np.random.Generator, size: Size | None = None) -> Any:
+        """The architecture with the least foretold loss, times what its size makes of it, that a walk finds.
 
-        It sets out from the best of the evaluated ones and of DRAWS random ones, and moves while that lowers the loss.
+        It sets out from the best of the evaluated ones and of DRAWS random ones, and moves while that is better.
         """
+        size = size or Size(self.space)
+
+        def judged(archs: Sequence[Any]) -> np.ndarray:
+            return self.predict(archs) + size.log_factors(archs)
+
         drawn = [*evaluated, *(self.space.sample(rng) for _ in range(DRAWS))]
         drawn = [arch for arch in drawn if self.space.reaches_output(arch)]
-        foretold = self.predict(drawn)
+        foretold = judged(drawn)
         ends: list[tuple[float, Any]] = []
         for start in np.argsort(foretold, kind="stable")[:STARTS]:
             best, arch = float(foretold[start]), drawn[start]
             for _ in range(MAX_MOVES):
                 near = [other for other in self.space.neighbours(arch) if self.space.reaches_output(other)]
-                losses = self.predict(near)
-                if not len(near) or losses.min() >= best:
+                if not near or (losses := judged(near)).min() >= best:
                     break
                 best, arch = float(losses.min()), near[int(losses.argmin())]
             ends.append((best, arch))

@@ -31,7 +31,7 @@ class Race:
     full: int
 
     def bounds(self, trajectories: Sequence[np.ndarray], goal: float | None, quantile: float, steps: int) -> Bounds:
-        """Loss above which a candidate is stopped, by number of updates, from all trajectories so far.
+        """Loss above which a candidate is stopped, by number of updates, from all trajectories (or multiples) so far.
 
         Args: goal: logarithm of the loss that makes a positive; None while there is no threshold (the warm-up): then
             twice the `quantile` of the last losses so far, those of stopped candidates counting as high.

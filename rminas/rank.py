@@ -45,7 +45,7 @@ def rank_cells(
 
     Raises: InputError when `past` holds others.
     """
-    return evaluate_round(0, RANK, archs, 0.0, past or {}, evaluate, {}, steps, on_evaluation)
+    return evaluate_round(0, RANK, archs, 0.0, past or {}, evaluate, (), steps, on_evaluation)
 
 
 def _from_space(space: SearchSpace, seed: int, count: int) -> list[Any]:

@@ -22,11 +22,12 @@ from rminas.draws import rng_for
 from rminas.model import LossModel
 from rminas.race import Race, foretell
 from rminas.sampler import ForestSampler, SamplerSettings, freeze_threshold
+from rminas.size import Size
 from rminas.task import Truth
 from rminas.vote import VOTES, Votes
 
 WARMUP, FOREST = "warmup", "forest"
-Election = Callable[[SearchSpace, Sequence["Evaluation"], list[int], int, int], Any]
+Election = Callable[[Size, Sequence["Evaluation"], list[int], int, int], Any]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Evaluation:
 
     @property
     def loss(self) -> float:
-        """The score, lower is better: the loss after the last update, +inf for a candidate that was stopped."""
+        """The loss after the last update, +inf for a candidate that was stopped."""
         return math.inf if self.stopped else float(self.losses[-1])
 
     def record(self, space: SearchSpace, seed: int, positive: bool | None) -> dict[str, Any]:
@@ -69,9 +70,11 @@ class Searched:
     """A finished search. `gave_up` says why it ended before enough positives were found; empty if it did not."""
 
     evaluations: list[Evaluation]
-    threshold: float
-    positive: np.ndarray  # (n,) bool, of the evaluations
-    voters: list[int]  # indices of the evaluations that voted, lowest loss first
+    size: Size
+    scores: np.ndarray  # (n,) of the evaluations, lower is better: losses times what the size makes of them
+    threshold: float  # of the scores
+    positive: np.ndarray  # (n,) bool
+    voters: list[int]  # indices of the evaluations that voted, lowest score first
     elected: dict[str, Any]  # by every rule of ELECTIONS
     found: Any  # by RMINAS.VOTE
     gave_up: str
@@ -80,27 +83,29 @@ class Searched:
 def by_votes(votes: Votes) -> Election:
     """What the voters' codes speak for (published)."""
 
-    def elect(space: SearchSpace, evaluations: Sequence[Evaluation], voters: list[int], seed: int, steps: int) -> Any:
+    def elect(size: Size, evaluations: Sequence[Evaluation], voters: list[int], seed: int, steps: int) -> Any:
+        space = size.space
         codes = space.to_codes([evaluations[i].arch for i in voters])
         return space.elect(votes(codes, space.choices))
 
     return elect
 
 
-def by_model(space: SearchSpace, evaluations: Sequence[Evaluation], voters: list[int], seed: int, steps: int) -> Any:
-    """The least loss that a model of all evaluations foretells; those that diverged count as the worst."""
+def by_model(size: Size, evaluations: Sequence[Evaluation], voters: list[int], seed: int, steps: int) -> Any:
+    """The least score that a model of all evaluations foretells; those that diverged count as the worst."""
     known = [e for e in evaluations if np.isfinite(e.losses[0])]
     logs = foretell([e.losses for e in known], steps)
     worst = float(logs[np.isfinite(logs)].max())
     archs = [e.arch for e in known]
-    model = LossModel.fit(space, archs, np.where(np.isfinite(logs), logs, worst))
-    return model.least(archs, rng_for(seed, "model"))
+    model = LossModel.fit(size.space, archs, np.where(np.isfinite(logs), logs, worst))
+    return model.least(archs, rng_for(seed, "model"), size)
 
 
 # How the result is chosen from the evaluations; also a name for RMINAS.VOTE.
 ELECTIONS: dict[str, Election] = {**{rule: by_votes(votes) for rule, votes in VOTES.items()}, "model": by_model}
 
-Evaluate = Callable[[Sequence[Any], Bounds], Iterator[Finished]]  # architectures -> their trajectories, as they finish
+# Architectures, and the bounds of each (none: nobody is stopped) -> their trajectories, as they finish.
+Evaluate = Callable[[Sequence[Any], Sequence[Bounds]], Iterator[Finished]]
 
 
 def read_evaluations(
@@ -168,7 +173,12 @@ def search(
     gave_up = ""
     while True:
         index = len(evaluations)
-        threshold, positive = _judge(evaluations, r.rf_warmup, r.rf_thresrate)
+        # From the first round alone: later ones are of candidates that were chosen, or stopped by their losses.
+        random = evaluations[: _warmup_round(0, r)]
+        size = Size.learnt(space, r.size, [e.arch for e in random], [e.loss for e in random])
+        factors = np.exp(size.log_factors([e.arch for e in evaluations]))
+        scores = np.array([e.loss for e in evaluations]) * factors
+        threshold, positive = _judge(scores, r.rf_warmup, r.rf_thresrate)
         found = int(positive[r.rf_warmup :].sum())
         if index >= r.rf_warmup and found >= r.rf_succ:
             break
@@ -186,20 +196,23 @@ def search(
         if not archs:
             gave_up = f"{found} of {r.rf_succ} positives when no unevaluated cell turned up after {index} evaluations"
             break
-        trajectories = [evaluation.losses for evaluation in evaluations]
+        trajectories = [e.losses * factor for e, factor in zip(evaluations, factors, strict=True)]
         goal = math.log(threshold) if threshold > 0 and phase == FOREST else None
         bounds = race.bounds(trajectories, goal, r.rf_thresrate, r.observe)
+        own = np.exp(size.log_factors(archs))
+        each = [{step: bound / factor for step, bound in bounds.items()} for factor in own.tolist()] if bounds else []
+        limits = [math.nan] * len(archs) if phase == WARMUP else (threshold / own).tolist()
         propose_s = (time.perf_counter() - started) / len(archs)
-        limit = threshold if phase == FOREST else None
 
-        def keep(evaluation: Evaluation, limit: float | None = limit) -> None:
-            on_evaluation(evaluation, None if limit is None else evaluation.loss < limit)
+        def keep(evaluation: Evaluation, first: int = index, limits: list[float] = limits) -> None:
+            limit = limits[evaluation.index - first]
+            on_evaluation(evaluation, None if math.isnan(limit) else evaluation.loss < limit)
 
-        evaluations += evaluate_round(index, phase, archs, propose_s, past or {}, evaluate, bounds, r.observe, keep)
-    order = np.argsort([evaluation.loss for evaluation in evaluations], kind="stable")
+        evaluations += evaluate_round(index, phase, archs, propose_s, past or {}, evaluate, each, r.observe, keep)
+    order = np.argsort(scores, kind="stable")
     voters = [int(i) for i in order if positive[i]][: r.top]
-    elected = {rule: elect(space, evaluations, voters, seed, r.observe) for rule, elect in ELECTIONS.items()}
-    return Searched(evaluations, threshold, positive, voters, elected, elected[r.vote], gave_up)
+    elected = {rule: elect(size, evaluations, voters, seed, r.observe) for rule, elect in ELECTIONS.items()}
+    return Searched(evaluations, size, scores, threshold, positive, voters, elected, elected[r.vote], gave_up)
 
 
 def _warmup_round(index: int, r: Rminas) -> int:
@@ -217,7 +230,7 @@ def evaluate_round(
     propose_s: float,
     past: Mapping[int, Evaluation],
     evaluate: Evaluate,
-    bounds: Bounds,
+    bounds: Sequence[Bounds],
     steps: int,
     on_evaluation: Callable[[Evaluation], object],
 ) -> list[Evaluation]:
@@ -234,7 +247,8 @@ def evaluate_round(
             )
     missing = [index for index in range(first, first + len(archs)) if index not in done]
     last = time.perf_counter()
-    for position, losses in evaluate([archs[index - first] for index in missing], bounds) if missing else ():
+    waiting, theirs = ([its[index - first] for index in missing] if its else [] for its in (archs, bounds))
+    for position, losses in evaluate(waiting, theirs) if missing else ():
         index, now = missing[position], time.perf_counter()
         # From one finish to the next: these add up to the time the round has taken, however many ran at once.
         stopped = len(losses) <= steps
@@ -244,15 +258,14 @@ def evaluate_round(
     return [done[index] for index in sorted(done)]
 
 
-def _judge(evaluations: Sequence[Evaluation], warmup: int, quantile: float) -> tuple[float, np.ndarray]:
-    """The threshold, frozen after the warm-up, and which evaluations are positive; before it NaN, and none."""
-    losses = np.array([evaluation.loss for evaluation in evaluations])
-    if not len(losses):
+def _judge(scores: np.ndarray, warmup: int, quantile: float) -> tuple[float, np.ndarray]:
+    """The threshold, frozen after the warm-up, and which scores are positive; before it NaN, and none."""
+    if not len(scores):
         return float("nan"), np.zeros(0, dtype=bool)
-    threshold = freeze_threshold(losses[:warmup], quantile)
-    if np.isnan(threshold) and len(losses) >= warmup:
+    threshold = freeze_threshold(scores[:warmup], quantile)
+    if np.isnan(threshold) and len(scores) >= warmup:
         raise InputError(f"none of the {warmup} cells of the warm-up has a finite loss: lower OPTIM.BASE_LR")
-    return threshold, losses < threshold
+    return threshold, scores < threshold
 
 
 def summarize_seed(searched: Searched, truth: Truth, seed: int, config: Config) -> dict[str, Any]:
@@ -262,6 +275,7 @@ def summarize_seed(searched: Searched, truth: Truth, seed: int, config: Config) 
     accuracy = np.array([truth.accuracy(evaluation.arch) for evaluation in evaluations])
     known, trained = ~np.isnan(accuracy), np.isfinite(loss)
     score = np.where(trained, -loss, -np.finfo(np.float64).max)
+    judged = -searched.scores
     best = int(np.argmin(loss))
     return {
         "seed": seed,
@@ -281,4 +295,7 @@ def summarize_seed(searched: Searched, truth: Truth, seed: int, config: Config) 
         "kendall_tau": kendall_tau(score[known], accuracy[known]),
         "spearman": spearman(score[known], accuracy[known]),
         "kendall_tau_trained": kendall_tau(score[known & trained], accuracy[known & trained]),
+        # Of what the search went by: the same as above where the size has no weight.
+        "kendall_tau_scores": kendall_tau(judged[known & trained], accuracy[known & trained]),
+        "size_exponent": searched.size.exponent,
     }

@@ -129,7 +129,7 @@ def _timed(
     for count in (1, 1 + updates):
         task = replace(evaluator, settings=replace(evaluator.settings, steps=count))
         started = time.perf_counter()
-        list(run(task, archs, {}))
+        list(run(task, archs, ()))
         seconds.append((time.perf_counter() - started) / len(archs))
     update = max(1e-9, (seconds[1] - seconds[0]) / updates)
     return max(0.0, seconds[0] - 1.5 * update), update  # a run of one update makes one update and a forward pass more
@@ -139,7 +139,7 @@ def _one(evaluator: Any, archs: Sequence[Any], updates: int) -> Rate:
     from rminas.evaluator import one_by_one
 
     with _peak(evaluator.x.device) as peak:
-        list(one_by_one(replace(evaluator, settings=replace(evaluator.settings, steps=1)), archs[:1], {}))
+        list(one_by_one(replace(evaluator, settings=replace(evaluator.settings, steps=1)), archs[:1], ()))
         ready, update = _timed(evaluator, archs, updates, one_by_one)
     return Rate("one at a time", 1, ready, update, peak())
 
@@ -150,7 +150,7 @@ def _workers(evaluator: Any, archs: Sequence[Any], updates: int) -> Rate:
     engine = choose_engine("workers", 0, evaluator, archs[0])
     try:
         short = replace(evaluator, settings=replace(evaluator.settings, steps=1))
-        list(engine(short, archs, {}))  # the processes start
+        list(engine(short, archs, ()))  # the processes start
         ready, update = _timed(evaluator, archs, updates, engine)
     finally:
         engine.close()
@@ -169,7 +169,7 @@ def _fused(evaluator: Any, archs: Sequence[Any], updates: int) -> Rate | None:
     with _peak(evaluator.x.device) as peak:
         try:
             if evaluator.x.device.type == "cuda":  # kernels are chosen and loaded
-                list(run(replace(evaluator, settings=replace(evaluator.settings, steps=2)), archs, {}))
+                list(run(replace(evaluator, settings=replace(evaluator.settings, steps=2)), archs, ()))
             ready, update = _timed(evaluator, archs, updates, run)
         except torch.cuda.OutOfMemoryError:
             return None

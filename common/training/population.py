@@ -128,7 +128,7 @@ def train_population(
     x: Tensor,
     objective: Objective,
     settings: CandidateSettings,
-    bounds: Bounds | None = None,
+    bounds: Sequence[Bounds] | None = None,
     width: int = 0,
 ) -> Iterator[Finished]:
     """Trains candidates side by side as one fused network; yields (position, losses) as they finish.
@@ -138,13 +138,14 @@ def train_population(
 
     Args:
         builders: of the candidates' networks, on `x`'s device; called when there is room.
+        bounds: of each candidate.
         width: candidates at once; 0: as many as the memory holds (`fitting_width`).
     Raises: NotRecordable when a network cannot be fused; ValueError when the settings cannot be (`fusable`).
     """
     if not settings.fusable:
         raise ValueError("learning rates that change and clipped gradients are for one candidate at a time")
-    bounds = bounds or {}
-    looks = _looks(settings.steps, bounds)
+    bounds = bounds or [{}] * len(builders)
+    looks = set().union(*(_looks(settings.steps, its) for its in bounds))
     waiting = deque(enumerate(builders))
     running: list[_Running] = []
     shape = tuple(x.shape)
@@ -168,7 +169,7 @@ def train_population(
                 candidate.losses.append(column)
                 candidate.done += count
                 step = candidate.done - 1
-                if step == settings.steps or _decided(float(column[-1]), step, bounds):
+                if step == settings.steps or _decided(float(column[-1]), step, bounds[candidate.position]):
                     candidate.over = True
                     idle += 1
                     yield candidate.position, _trajectory(np.concatenate(candidate.losses), settings.steps)

@@ -57,9 +57,9 @@ def test_fused_losses_are_those_of_separate_runs_in_float64(name: str):
     count, steps = COMPARED.get(name, (6, 20))
     task = evaluator(space, CandidateSettings(steps=steps, lr=0.05))
     archs = reachable(space, count)
-    alone = dict(one_by_one(task, archs, {}))
+    alone = dict(one_by_one(task, archs, ()))
     for width in (0, (count + 1) // 2):
-        together = dict(fused(task, archs, {}, width))
+        together = dict(fused(task, archs, (), width))
         assert set(together) == set(range(count))
         for position, losses in alone.items():
             assert losses.shape == (steps + 1,)
@@ -140,12 +140,14 @@ def test_stopped_candidates_leave_the_others_as_they_are_and_their_slots_to_the_
     space = make_space("nasbench201", **SMALL["nasbench201"])
     task = evaluator(space, CandidateSettings(steps=12, lr=0.05))
     archs = [*reachable(space, 7), space.parse(UNREACHABLE)]
-    whole = dict(one_by_one(task, archs, {}))
+    whole = dict(one_by_one(task, archs, ()))
     bounds = {
         4: float(np.median([losses[4] for losses in whole.values()])),
         7: float(np.quantile([losses[7] for losses in whole.values()], 0.3)),
     }
-    alone, together = (dict(run(task, archs, bounds)) for run in (one_by_one, partial(fused, width=width)))
+    alone, together = (
+        dict(run(task, archs, [bounds] * len(archs))) for run in (one_by_one, partial(fused, width=width))
+    )
     stops = []
     for position, losses in whole.items():
         over = [step for step in bounds if losses[step] > bounds[step]]
@@ -163,10 +165,10 @@ def test_worker_processes_give_the_very_same_losses():
     archs = [*reachable(space, 3), space.parse(UNREACHABLE)]
     engine = choose_engine("workers", 2, task, archs[0])
     try:
-        found = dict(engine(task, archs, {}))
+        found = dict(engine(task, archs, ()))
     finally:
         engine.close()
-    for position, losses in one_by_one(task, archs, {}):
+    for position, losses in one_by_one(task, archs, ()):
         assert found[position].tolist() == losses.tolist()
 
 
@@ -213,9 +215,9 @@ def test_bf16_starts_where_float32_does_and_learns_alone_and_fused():
     task = evaluator(space, CandidateSettings(steps=6, lr=0.05), torch.float32)
     low = replace(task, settings=replace(task.settings, bf16=True))
     archs = reachable(space, 3)
-    exact = dict(one_by_one(task, archs, {}))
+    exact = dict(one_by_one(task, archs, ()))
     for run in (one_by_one, fused):
-        for position, losses in run(low, archs, {}):
+        for position, losses in run(low, archs, ()):
             assert losses[0] == pytest.approx(exact[position][0], rel=2e-2)
             assert losses[0] != exact[position][0]
             assert losses[6] < losses[0] - 0.05

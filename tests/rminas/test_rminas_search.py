@@ -39,7 +39,7 @@ def config(**changes: Any) -> Config:
 
 
 def one_by_one(losses_of: Callable[[Cell201], np.ndarray]) -> Evaluate:
-    def evaluate(archs: Sequence[Cell201], bounds: Bounds) -> Iterator[tuple[int, np.ndarray]]:
+    def evaluate(archs: Sequence[Cell201], bounds: Sequence[Bounds]) -> Iterator[tuple[int, np.ndarray]]:
         for position, arch in enumerate(archs):
             yield position, losses_of(arch)
 
@@ -96,7 +96,7 @@ def test_a_search_goes_on_from_any_prefix_through_its_records(keep: int):
     past = read_evaluations([x for pair in zip(others, lines, strict=True) for x in pair], SPACE, 3, steps=2)
     asked: list[Cell201] = []
 
-    def counted(archs: Sequence[Cell201], bounds: Bounds) -> Iterator[tuple[int, np.ndarray]]:
+    def counted(archs: Sequence[Cell201], bounds: Sequence[Bounds]) -> Iterator[tuple[int, np.ndarray]]:
         asked.extend(archs)
         return few_convolutions(archs, bounds)
 
@@ -112,7 +112,7 @@ def test_it_does_not_matter_in_which_order_a_round_finishes_nor_where_it_was_kil
     whole = search(settings, SPACE, few_convolutions, seed=3)
     kept: list[Evaluation] = []
 
-    def backwards(archs: Sequence[Cell201], bounds: Bounds) -> Iterator[tuple[int, np.ndarray]]:
+    def backwards(archs: Sequence[Cell201], bounds: Sequence[Bounds]) -> Iterator[tuple[int, np.ndarray]]:
         for position, losses in reversed([*few_convolutions(archs, bounds)]):
             if len(kept) == 25:
                 raise KeyboardInterrupt
@@ -281,10 +281,11 @@ def test_nobody_is_stopped_without_a_race_or_before_there_is_anything_to_learn_f
 
 
 def test_stopped_candidates_are_not_positive_and_are_recorded_as_such():
-    def stopping(archs: Sequence[Cell201], bounds: Bounds) -> Iterator[tuple[int, np.ndarray]]:
+    def stopping(archs: Sequence[Cell201], bounds: Sequence[Bounds]) -> Iterator[tuple[int, np.ndarray]]:
         for position, (_, _, value) in few_convolutions(archs, bounds):
             losses = np.array([2.0, 1.2 * value, value])
-            over = [s for s in sorted(bounds) if losses[s] > bounds[s]]
+            its = bounds[position] if bounds else {}
+            over = [s for s in sorted(its) if losses[s] > its[s]]
             yield position, losses[: over[0] + 1] if over else losses
 
     made = config(race=1.0, race_full=8, round=5)

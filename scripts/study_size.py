@@ -1,0 +1,74 @@
+"""What the size of a network says beside its loss: Kendall tau and what the model elects, by the weight of the size.
+
+Reads run folders of searches and rankings; nothing is trained. Prints Markdown.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from common.cli import OneLineParser, run_command
+from common.errors import InputError
+from common.metrics import kendall_tau, mean_std
+from common.spaces import make_space
+from rminas.config import read_config
+from rminas.search import FOREST, by_model, read_evaluations
+from rminas.size import Size
+from rminas.task import Truth
+
+PROG = "python scripts/study_size.py"
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 1e6)
+
+
+def main() -> None:
+    parser = OneLineParser(PROG, __doc__ or "")
+    parser.add_argument("runs", type=Path, nargs="+", help="run folders")
+    parser.add_argument("--benchmark", default="", metavar="PATH", help="table of true accuracies; default: the run's")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write it here too")
+    args = parser.parse_args()
+    text = "\n\n".join(_study(run, args.benchmark) for run in args.runs) + "\n"
+    print(text)
+    if args.out:
+        args.out.write_text(text)
+
+
+def _study(run: Path, benchmark: str) -> str:
+    if not (run / "config.yaml").exists():
+        raise InputError(f"{run}: not a run folder (no config.yaml in it)")
+    config, _ = read_config(run / "config.yaml", [])
+    space = make_space(config.space.name)
+    truth = Truth.load(benchmark or config.benchmark.path, config.benchmark.dataset or config.data.name, space)
+    records = [json.loads(line) for line in (run / "evaluations.jsonl").read_text().splitlines()]
+    steps, seeds = config.rminas.observe, sorted({record["seed"] for record in records})
+    taus: dict[float, list[float]] = {weight: [] for weight in WEIGHTS}
+    elected: dict[float, list[float]] = {weight: [] for weight in WEIGHTS}
+    counts: list[int] = []
+    for seed in seeds:
+        evaluations = [e for _, e in sorted(read_evaluations(records, space, seed, steps).items())]
+        random = [e for e in evaluations if e.phase != FOREST and np.isfinite(e.loss)]
+        archs, losses = [e.arch for e in random], np.array([e.loss for e in random])
+        accuracy = np.array([truth.accuracy(arch) for arch in archs])
+        counts.append(len(random))
+        for weight in WEIGHTS:
+            size = Size.learnt(space, weight, archs, losses.tolist())
+            taus[weight].append(kendall_tau(-np.log(losses) - size.log_factors(archs), accuracy))
+            elected[weight].append(truth.accuracy(by_model(size, evaluations, [], seed, steps)))
+    lines = [
+        f"## {run.name}: {len(seeds)} seeds, {steps} updates",
+        "",
+        f"| weight of the size | Kendall tau, {np.mean(counts):.0f} random networks | elected by the model, test % |",
+        "|---|---|---|",
+    ]
+    for weight in WEIGHTS:
+        name = "size alone" if weight == WEIGHTS[-1] else f"{weight:g}"
+        (tau, tau_std), (acc, acc_std) = mean_std(taus[weight]), mean_std(elected[weight])
+        spread = (f" ± {tau_std:.3f}", f" ± {acc_std:.2f}") if len(seeds) > 1 else ("", "")
+        lines.append(f"| {name} | {tau:.3f}{spread[0]} | {acc:.2f}{spread[1]} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run_command(PROG, main)
