@@ -15,6 +15,7 @@ from common.spaces import SPACES, make_space
 from common.training.population import Bounds
 from rminas.config import Config
 from rminas.model import LossModel
+from rminas.race import Race
 from rminas.search import read_evaluations, search
 from rminas.size import Size
 
@@ -46,8 +47,8 @@ def parameters(archs: Sequence[Any]) -> np.ndarray:
 
 def trajectory(arch: Any) -> np.ndarray:
     """Made losses that fall, distinct for distinct cells, and know nothing of the size."""
-    last = 0.2 + np.random.default_rng(SPACE.to_codes([arch])[0].tolist()).random()
-    return last * np.array([4.0, 3.0, 2.0, 1.5, 1.0])
+    rng = np.random.default_rng(SPACE.to_codes([arch])[0].tolist())
+    return (0.2 + rng.random()) * np.array([4.0, 3.0, 2.0, 1.5, 1.0]) * np.exp(0.2 * rng.standard_normal(5))
 
 
 def evaluate(archs: Sequence[Any], bounds: Sequence[Bounds]) -> Iterator[tuple[int, np.ndarray]]:
@@ -115,7 +116,7 @@ def test_the_weight_is_learnt_from_the_first_round_and_stays():
 
 
 def test_in_a_race_larger_networks_are_given_more_room():
-    """Candidates are stopped by loss times factor; none that would be positive, since all losses fall alike here."""
+    """Candidates are stopped by their loss times their factor, against a bound learnt from such products."""
     asked: list[tuple[Any, Bounds]] = []
 
     def noting(archs: Sequence[Any], bounds: Sequence[Bounds]) -> Iterator[tuple[int, np.ndarray]]:
@@ -123,16 +124,14 @@ def test_in_a_race_larger_networks_are_given_more_room():
         return evaluate(archs, bounds)
 
     done = search(config(size=1.5, race=1.0, round=6), SPACE, noting, seed=1)
-    step = max(asked[-1][1])
-    last_round = [(arch, its[step]) for arch, its in asked[-6:]]
-    products = [bound * np.exp(done.size.log_factors([arch])[0]) for arch, bound in last_round]
-    np.testing.assert_allclose(products, products[0])  # one bound for what the search goes by
-    sizes, bounds = parameters([arch for arch, _ in last_round]), np.array([bound for _, bound in last_round])
-    assert np.array_equal(np.argsort(sizes, kind="stable"), np.argsort(bounds, kind="stable"))
-    for evaluation in done.evaluations[30:]:
-        whole = trajectory(evaluation.arch)[-1] * np.exp(done.size.log_factors([evaluation.arch])[0])
-        if whole < done.threshold and np.isfinite(evaluation.losses[0]):
-            assert done.positive[evaluation.index]
+    factors = np.exp(done.size.log_factors([e.arch for e in done.evaluations]))
+    before = [e.losses * factor for e, factor in zip(done.evaluations, factors, strict=True)][:-6]
+    expected = Race(1.0, 16).bounds(before, np.log(done.threshold), 0.1, 4)
+    assert expected
+    for (arch, bounds), factor in zip(asked[-6:], factors[-6:], strict=True):
+        assert arch in [e.arch for e in done.evaluations[-6:]]
+        assert bounds == {step: pytest.approx(bound / factor) for step, bound in expected.items()}
+    assert len({bounds[max(bounds)] for _, bounds in asked[-6:]}) > 1
 
 
 def test_a_search_with_weight_goes_on_from_its_records():
