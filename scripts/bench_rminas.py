@@ -21,6 +21,7 @@ from common.cli import OneLineParser, run_command
 from common.devices import DEVICES, device_title, pick_device
 
 PROG = "python scripts/bench_rminas.py"
+FAST = Path(__file__).resolve().parent.parent / "configs" / "nb201_cifar10_fast.yaml"
 POPULATIONS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 UPDATES = 150  # of a published evaluation
 EVALUATIONS = 300  # about those of a published search
@@ -279,20 +280,26 @@ def _parts(evaluator: Any, archs: Sequence[Any]) -> list[str]:
 
 
 def _searches(evaluator: Any) -> list[str]:
-    """A whole search with the published settings, one at a time and with the engine of this device."""
-    from rminas.config import Config
+    """Whole searches: published, one at a time; raced in rounds with this device's engine; by the fast config too."""
+    from rminas.config import Config, read_config
     from rminas.evaluator import choose_engine
     from rminas.search import search
 
     lines = []
     sample = _cells(evaluator.space, 1)[0]
     published = Config()
-    fast = replace(published, rminas=replace(published.rminas, race=1.5, round=32, isomorphic_once=True))
-    for title, engine_name, config in (("published", "one", published), ("engine, racing, rounds of 32", "auto", fast)):
+    raced = replace(published, rminas=replace(published.rminas, race=1.5, round=32, isomorphic_once=True))
+    fast, _ = read_config(FAST, [("RMINAS.ROUND", "32")])
+    for title, engine_name, config in (
+        ("published", "one", published),
+        ("racing, rounds of 32", "auto", raced),
+        (f"{FAST.stem} in rounds of 32", "auto", fast),
+    ):
         engine = choose_engine(engine_name, 0, evaluator, sample)
+        task = replace(evaluator, settings=replace(evaluator.settings, steps=config.rminas.observe))
         started = time.perf_counter()
         try:
-            done = search(config, evaluator.space, lambda archs, bounds, e=engine: e(evaluator, archs, bounds), 0)
+            done = search(config, task.space, lambda archs, bounds, e=engine, t=task: e(t, archs, bounds), 0)
         finally:
             engine.close()
         seconds = time.perf_counter() - started

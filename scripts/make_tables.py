@@ -91,13 +91,14 @@ def variants_table() -> str:
 
 def rmi_searches_table() -> str:
     lines = [
-        "| search | space, images | updates, racing | n | found, test % | rank | by vote | by the model "
-        "| evaluations | updates a candidate | seconds | Kendall tau | device |",
+        "| search | space, images | updates, racing, weight of the size | n | found, test % | rank | by vote "
+        "| by the model | evaluations | updates a candidate | seconds | Kendall tau | device |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, s in _rmi_summaries("search"):
         r, mean = s["settings"]["RMINAS"], s["mean"]
         race = f"z = {r['RACE']:g}, rounds of {r['ROUND']}" if r["RACE"] else "no racing"
+        race += f", size {r['SIZE']:g}" if r.get("SIZE") else ""
         updates = sum(run["updates"] for run in s["runs"]) / sum(run["evaluations"] for run in s["runs"])
         known = mean["test_acc"] is not None
         link = f"[{name}](docs/results/rminas/search_{name}.json)"

@@ -149,6 +149,20 @@ def test_every_shipped_config_loads(path: Path):
         assert (config.optim, train, config.rminas) == (Config().optim, Config().train, Config().rminas)
 
 
+def test_the_fast_config_trains_as_published_but_for_less_long():
+    fast, published = (read_config(ROOT / "configs" / f"nb201_cifar10{kind}.yaml", [])[0] for kind in ("_fast", ""))
+    assert (fast.optim, fast.space, fast.data, fast.teacher) == (
+        published.optim,
+        published.space,
+        published.data,
+        published.teacher,
+    )
+    changed = {"observe", "rf_succ", "size", "race", "round", "vote"}
+    theirs = {key: getattr(published.rminas, key) for key in changed}
+    assert replace(fast.rminas, **theirs) == published.rminas
+    assert fast.rminas.observe < published.rminas.observe
+
+
 def test_the_archives_nasbench201_configs_and_digits_ship():
     shipped = {path.stem for path in (ROOT / "configs").glob("nb201_*.yaml")}
     assert shipped == {"nb201_cifar10", "nb201_cifar10_fast", "nb201_cifar100", "nb201_imagenet16", "nb201_digits"}
