@@ -20,7 +20,8 @@ from rminas.size import Size
 from rminas.task import Truth
 
 PROG = "python scripts/study_size.py"
-WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 1e6)
+ALONE = 1e6  # a weight beside which the loss is nothing
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, ALONE)
 
 
 def main() -> None:
@@ -54,7 +55,8 @@ def _study(run: Path, benchmark: str) -> str:
         counts.append(len(random))
         for weight in WEIGHTS:
             size = Size.learnt(space, weight, archs, losses.tolist())
-            taus[weight].append(kendall_tau(-np.log(losses) - size.log_factors(archs), accuracy))
+            logs = np.zeros(len(archs)) if weight == ALONE else np.log(losses)  # nor is it to break ties
+            taus[weight].append(kendall_tau(-logs - size.log_factors(archs), accuracy))
             elected[weight].append(truth.accuracy(by_model(size, evaluations, [], seed, steps)))
     lines = [
         f"## {run.name}: {len(seeds)} seeds, {steps} updates",
@@ -63,7 +65,7 @@ def _study(run: Path, benchmark: str) -> str:
         "|---|---|---|",
     ]
     for weight in WEIGHTS:
-        name = "size alone" if weight == WEIGHTS[-1] else f"{weight:g}"
+        name = "size alone" if weight == ALONE else f"{weight:g}"
         (tau, tau_std), (acc, acc_std) = mean_std(taus[weight]), mean_std(elected[weight])
         spread = (f" ± {tau_std:.3f}", f" ± {acc_std:.2f}") if len(seeds) > 1 else ("", "")
         lines.append(f"| {name} | {tau:.3f}{spread[0]} | {acc:.2f}{spread[1]} |")

@@ -165,7 +165,14 @@ def test_the_fast_config_trains_as_published_but_for_less_long():
 
 def test_the_archives_nasbench201_configs_and_digits_ship():
     shipped = {path.stem for path in (ROOT / "configs").glob("nb201_*.yaml")}
-    assert shipped == {"nb201_cifar10", "nb201_cifar10_fast", "nb201_cifar100", "nb201_imagenet16", "nb201_digits"}
+    assert shipped == {
+        "nb201_cifar10",
+        "nb201_cifar10_fast",
+        "nb201_cifar100",
+        "nb201_imagenet16",
+        "nb201_digits",
+        "nb201_digits_fast",
+    }
 
 
 @pytest.mark.parametrize(("dataset", "batch"), [("cifar10", 128), ("cifar100", 128), ("imagenet", 32)])

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from common.metrics import kendall_tau
+from common.metrics import kendall_tau, mean_std
 from common.spaces import SPACES, make_space
 from common.training.population import Bounds
 from rminas.config import Config
@@ -18,7 +21,9 @@ from rminas.model import LossModel
 from rminas.race import Race
 from rminas.search import read_evaluations, search
 from rminas.size import Size
+from rminas.task import Truth
 
+ROOT = Path(__file__).resolve().parents[2]
 SPACE = make_space("nasbench201")
 SMALL = {
     "rf_warmup": 30,
@@ -154,3 +159,33 @@ def test_the_model_elects_by_loss_and_size():
     heaviest = model.least(archs, np.random.default_rng(0), Size(SPACE, exponent=1.0, typical=1e5))
     everything = [cell for cell in map(SPACE.from_code, SPACE.all_codes()) if SPACE.reaches_output(cell)]  # type: ignore[attr-defined]
     assert parameters([heaviest])[0] == parameters(everything).max()
+
+
+def test_the_study_of_the_weight_reads_run_folders(tmp_path: Path):
+    """Its first row is of the loss alone, its last of the parameters alone; one line for a folder that is no run."""
+    records = []
+    for seed in (0, 1):
+        for evaluation in search(config(), SPACE, evaluate, seed).evaluations:
+            record = evaluation.record(SPACE, seed, None)
+            finite = [loss if np.isfinite(loss) else None for loss in record["losses"].tolist()]
+            records.append({**record, "losses": finite, "loss": finite[-1]})
+    (tmp_path / "config.yaml").write_text("RMINAS: {OBSERVE: 4}\n")
+    (tmp_path / "evaluations.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    command = [sys.executable, str(ROOT / "scripts" / "study_size.py")]
+    said = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, check=True).stdout
+    rows = [line.split("|")[1:-1] for line in said.splitlines() if line.startswith("|")][2:]
+    truth = Truth.load("", "cifar10", SPACE)
+    expected: dict[str, list[float]] = {"0": [], "size alone": []}
+    for seed in (0, 1):
+        random = [r for r in records if r["seed"] == seed and r["phase"] == "warmup" and r["loss"] is not None]
+        archs = [SPACE.parse(record["arch"]) for record in random]
+        accuracy = np.array([truth.accuracy(arch) for arch in archs])
+        expected["0"].append(kendall_tau(-np.array([record["loss"] for record in random]), accuracy))
+        expected["size alone"].append(kendall_tau(parameters(archs), accuracy))
+    assert [row[0].strip() for row in (rows[0], rows[-1])] == list(expected)
+    for row, taus in zip((rows[0], rows[-1]), expected.values(), strict=True):
+        assert row[1].strip() == "{:.3f} ± {:.3f}".format(*mean_std(taus))
+    refused = subprocess.run([*command, str(tmp_path / "no")], capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "not a run folder" in refused.stderr
+    assert refused.stderr.count("\n") == 1
