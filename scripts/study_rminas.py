@@ -5,18 +5,17 @@ Reads run folders of rankings and of searches without racing; nothing is trained
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from studies import Run, run_study
 
-from common.cli import OneLineParser, run_command
+from common.cli import run_command
 from common.errors import InputError
 from common.metrics import kendall_tau, mean_std
-from common.spaces import SearchSpace, make_space
-from rminas.config import Rminas, read_config
+from common.spaces import SearchSpace
+from rminas.config import Rminas
 from rminas.model import LossModel
 from rminas.race import Race
 from rminas.sampler import freeze_threshold
@@ -30,35 +29,22 @@ DRAWS = 30  # random subsets of the cells
 
 
 def main() -> None:
-    parser = OneLineParser(PROG, __doc__ or "")
-    parser.add_argument("runs", type=Path, nargs="+", help="run folders")
-    parser.add_argument("--benchmark", default="", metavar="PATH", help="table of true accuracies; default: the run's")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write it here too")
-    args = parser.parse_args()
-    text = "\n\n".join(_study(run, args.benchmark) for run in args.runs) + "\n"
-    print(text)
-    if args.out:
-        args.out.write_text(text)
+    run_study(PROG, __doc__ or "", _study)
 
 
-def _study(run: Path, benchmark: str) -> str:
-    if not (run / "config.yaml").exists():
-        raise InputError(f"{run}: not a run folder (no config.yaml in it)")
-    config, _ = read_config(run / "config.yaml", [])
-    space = make_space(config.space.name)
-    truth = Truth.load(benchmark or config.benchmark.path, config.benchmark.dataset or config.data.name, space)
-    records = [json.loads(line) for line in (run / "evaluations.jsonl").read_text().splitlines()]
+def _study(run: Run) -> str:
+    config, space, truth, records = run.config, run.space, run.truth, run.records
     seeds = {record["seed"] for record in records}
     if len(seeds) != 1:
-        raise InputError(f"{run}: a ranking of one seed is needed, it has {len(seeds)}")
+        raise InputError(f"{run.path}: a ranking of one seed is needed, it has {len(seeds)}")
     evaluations = read_evaluations(records, space, seeds.pop(), config.rminas.observe).values()
     if any(evaluation.stopped for evaluation in evaluations):
-        raise InputError(f"{run}: candidates raced, so their losses after the last update are not known")
+        raise InputError(f"{run.path}: candidates raced, so their losses after the last update are not known")
     archs, losses = [evaluation.arch for evaluation in evaluations], np.stack([e.losses for e in evaluations])
     accuracy = np.array([truth.accuracy(arch) for arch in archs])
     source = f"{truth.column.name} of {truth.table.source.title}"
     if any(evaluation.phase == FOREST for evaluation in evaluations):
-        title = f"## {run.name}: a search of {len(archs)} {space.title} networks, {source}"
+        title = f"## {run.path.name}: a search of {len(archs)} {space.title} networks, {source}"
         return "\n".join([title, "", *_votes(config.rminas, space, archs, losses, accuracy, truth)])
     kept = np.isfinite(losses).all(1)
     archs, losses, accuracy = (
@@ -66,7 +52,7 @@ def _study(run: Path, benchmark: str) -> str:
         losses[kept],
         accuracy[kept],
     )
-    title = f"## {run.name}: {len(archs)} random {space.title} networks, {source}"
+    title = f"## {run.path.name}: {len(archs)} random {space.title} networks, {source}"
     return "\n".join([title, "", *_steps(space, archs, losses, accuracy, truth), "", *_racing(losses)])
 
 

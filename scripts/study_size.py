@@ -5,19 +5,13 @@ Reads run folders of searches and rankings; nothing is trained. Prints Markdown.
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
+from studies import Run, run_study
 
-from common.cli import OneLineParser, run_command
-from common.errors import InputError
+from common.cli import run_command
 from common.metrics import kendall_tau, mean_std
-from common.spaces import make_space
-from rminas.config import read_config
 from rminas.search import FOREST, by_model, read_evaluations
 from rminas.size import Size
-from rminas.task import Truth
 
 PROG = "python scripts/study_size.py"
 ALONE = 1e6  # a weight beside which the loss is nothing
@@ -25,24 +19,11 @@ WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, ALONE)
 
 
 def main() -> None:
-    parser = OneLineParser(PROG, __doc__ or "")
-    parser.add_argument("runs", type=Path, nargs="+", help="run folders")
-    parser.add_argument("--benchmark", default="", metavar="PATH", help="table of true accuracies; default: the run's")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write it here too")
-    args = parser.parse_args()
-    text = "\n\n".join(_study(run, args.benchmark) for run in args.runs) + "\n"
-    print(text)
-    if args.out:
-        args.out.write_text(text)
+    run_study(PROG, __doc__ or "", _study)
 
 
-def _study(run: Path, benchmark: str) -> str:
-    if not (run / "config.yaml").exists():
-        raise InputError(f"{run}: not a run folder (no config.yaml in it)")
-    config, _ = read_config(run / "config.yaml", [])
-    space = make_space(config.space.name)
-    truth = Truth.load(benchmark or config.benchmark.path, config.benchmark.dataset or config.data.name, space)
-    records = [json.loads(line) for line in (run / "evaluations.jsonl").read_text().splitlines()]
+def _study(run: Run) -> str:
+    config, space, truth, records = run.config, run.space, run.truth, run.records
     steps, seeds = config.rminas.observe, sorted({record["seed"] for record in records})
     taus: dict[float, list[float]] = {weight: [] for weight in WEIGHTS}
     elected: dict[float, list[float]] = {weight: [] for weight in WEIGHTS}
@@ -59,7 +40,7 @@ def _study(run: Path, benchmark: str) -> str:
             taus[weight].append(kendall_tau(-logs - size.log_factors(archs), accuracy))
             elected[weight].append(truth.accuracy(by_model(size, evaluations, [], seed, steps)))
     lines = [
-        f"## {run.name}: {len(seeds)} seeds, {steps} updates",
+        f"## {run.path.name}: {len(seeds)} seeds, {steps} updates",
         "",
         f"| weight of the size | Kendall tau, {np.mean(counts):.0f} random networks | elected by the model, test % |",
         "|---|---|---|",

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from common.metrics import kendall_tau, mean_std
+from common.runs.files import plain
 from common.spaces import SPACES, make_space
 from common.training.population import Bounds
 from rminas.config import Config
@@ -142,11 +143,7 @@ def test_in_a_race_larger_networks_are_given_more_room():
 def test_a_search_with_weight_goes_on_from_its_records():
     settings = config(size=1.0, race=1.5, round=4)
     whole = search(settings, SPACE, evaluate, seed=2)
-    lines = []
-    for evaluation in whole.evaluations[:33]:
-        record = evaluation.record(SPACE, 2, None)
-        record["losses"] = [loss if np.isfinite(loss) else None for loss in record["losses"].tolist()]
-        lines.append(json.loads(json.dumps({**record, "loss": None})))
+    lines = [json.loads(json.dumps(plain(e.record(SPACE, 2, None)))) for e in whole.evaluations[:33]]
     again = search(settings, SPACE, evaluate, 2, read_evaluations(lines, SPACE, 2, steps=4))
     assert [e.arch for e in again.evaluations] == [e.arch for e in whole.evaluations]
     assert np.array_equal(again.scores, whole.scores)
@@ -163,12 +160,8 @@ def test_the_model_elects_by_loss_and_size():
 
 def test_the_study_of_the_weight_reads_run_folders(tmp_path: Path):
     """Its first row is of the loss alone, its last of the parameters alone; one line for a folder that is no run."""
-    records = []
-    for seed in (0, 1):
-        for evaluation in search(config(), SPACE, evaluate, seed).evaluations:
-            record = evaluation.record(SPACE, seed, None)
-            finite = [loss if np.isfinite(loss) else None for loss in record["losses"].tolist()]
-            records.append({**record, "losses": finite, "loss": finite[-1]})
+    searches = {seed: search(config(), SPACE, evaluate, seed) for seed in (0, 1)}
+    records = [plain(e.record(SPACE, seed, None)) for seed, done in searches.items() for e in done.evaluations]
     (tmp_path / "config.yaml").write_text("RMINAS: {OBSERVE: 4}\n")
     (tmp_path / "evaluations.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     command = [sys.executable, str(ROOT / "scripts" / "study_size.py")]
