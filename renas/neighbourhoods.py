@@ -85,8 +85,9 @@ class NeighbourhoodScorer:
         second = _seen(keys, pool)
         del keys
         hidden, bias = torch.zeros(n, len(self.bias)), self.bias
-        # A few positions at a time, whose tables of distinct contributions need less memory than `hidden`.
-        for places in _groups([len(its.first) for its in second], n // 4):
+        # A few positions at a time, whose tables of distinct contributions need about as much memory as `hidden`: with
+        # fewer at a time `hidden`, which no cache holds, is gone through more often.
+        for places in _groups([len(its.first) for its in second], n):
             bias = bias + self._add(places, first, second, hidden, pool)
         scores = np.empty(n, dtype=np.float32)
 
