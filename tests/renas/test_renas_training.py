@@ -178,6 +178,9 @@ def test_training_is_the_slow_loop_step_by_step(variant: str):
 def test_training_with_the_demos_settings_is_the_slow_loop(space: str):
     """One batch, no decay: to 3 % of the spread, and to a shift of all scores, to which the ranking loss is blind."""
     data, others = sample(13, space), sample(40, space, seed=1)[0]
+    # Within the range of the training cells: outside of it there are features without a scale, of a million and more,
+    # and what they give depends on rounding.
+    others = np.clip(others, data[0].min(0), data[0].max(0))
     settings = dataclasses.replace(SHORT, batch_size=1024)
     slow = slow_fit(data, settings, 1, others)
     predictor, history = fit(data, settings, 1)

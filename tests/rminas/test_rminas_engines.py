@@ -29,8 +29,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "nasbench201": {"channels": 4, "cells_per_stage": 2, "image_size": 8},
     "proxyless": {"width": 0.1, "num_classes": 10, "image_size": 32},
 }
-# Candidates, and updates: in deep chains that end in features of one pixel, rounding errors grow tenfold an update.
-COMPARED = {"darts": (3, 6), "mobilenet": (3, 3), "proxyless": (3, 3)}
+# Candidates, and updates: in deep chains that end in features of one pixel, rounding errors grow tenfold an update, and
+# in one of the NAS-Bench-101 cells nearly so (1e-15 after the first, 1e-8 after six, 1e-4 after ten).
+COMPARED = {"darts": (3, 6), "mobilenet": (3, 3), "nasbench101": (6, 6), "proxyless": (3, 3)}
 UNREACHABLE = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|nor_conv_3x3~2|"
 
 
