@@ -182,8 +182,8 @@ def test_training_with_the_demos_settings_is_the_slow_loop(space: str):
     # and what they give depends on rounding.
     others = np.clip(others, data[0].min(0), data[0].max(0))
     settings = dataclasses.replace(SHORT, batch_size=1024)
-    slow = slow_fit(data, settings, 1, others)
-    predictor, history = fit(data, settings, 1)
+    slow = slow_fit(data, settings, 2, others)
+    predictor, history = fit(data, settings, 2)
     assert history.loss == pytest.approx(slow.losses, rel=3e-3)
     difference = predictor.predict(others) - slow.scores
     assert np.abs(difference - difference.mean()).max() < 0.03 * slow.scores.std()
