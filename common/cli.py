@@ -34,7 +34,7 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def run_command(prog: str, main: Callable[[], None]) -> NoReturn:
-    """Runs `main` and exits: 0; 2 with one line for bad input; 130 when interrupted."""
+    """Runs `main` and exits: 0; 2 with one line for bad input or a file that fails; 130 when interrupted."""
     try:
         main()
         sys.stdout.flush()
@@ -43,9 +43,13 @@ def run_command(prog: str, main: Callable[[], None]) -> NoReturn:
         print(f"{prog}: error: {error}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
-        print(f"\n{prog}: interrupted; the same command goes on from the last finished evaluation", file=sys.stderr)
+        print(f"\n{prog}: interrupted; the same command, given again, finishes it", file=sys.stderr)
         code = 130
     except BrokenPipeError:  # the reader of our output went away: nothing left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
+    except OSError as error:  # no right to write, no room on the disk
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{prog}: error: {where}{error.strerror or error}", file=sys.stderr)
+        code = 2
     sys.exit(code)

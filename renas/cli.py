@@ -103,7 +103,9 @@ def main(argv: list[str] | None = None) -> None:
     env = environment(device_title(device)) | {"torch_threads": torch.get_num_threads()}
     summary = summarize(experiment, records, env)
     folder.write_summary(summary)
-    write_plots(experiment, records, _load_scores(_scores_file(folder, records[0]["seed"])), folder.path)
+    write_plots(
+        experiment, records, _load_scores(_scores_file(folder, records[0]["seed"]), len(experiment.table)), folder.path
+    )
     print(terminal_report(experiment, summary, folder.path))
 
 
@@ -189,12 +191,18 @@ def _save_scores(path: Path, scores: Any) -> None:
     write_atomic(path, lambda file: np.save(file, scores, allow_pickle=False))
 
 
-def _load_scores(path: Path) -> Any:
+def _load_scores(path: Path, count: int) -> Any:
     import numpy as np
 
     if not path.exists():
         raise InputError(f"{path} is gone, but its seed is recorded: remove the run folder and run again")
-    return np.load(path, allow_pickle=False)
+    try:
+        scores = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError):
+        scores = np.empty(0)
+    if scores.shape != (count,):
+        raise InputError(f"{path} does not hold {count:,} scores: remove the run folder and run again")
+    return scores
 
 
 class _Progress:

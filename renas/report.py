@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,8 @@ def terminal_report(experiment: Experiment, summary: dict[str, Any], folder: Pat
             f"{found['test_acc']:9.2f}  {found['rank']:6d}  {found['regret']:6.2f}  "
             f"{trained['test_acc'] if trained else float('nan'):14.2f}  {run['train_s']:7.1f}  {run['score_s']:7.1f}"
         )
+        if math.isnan(_number(run["kendall_tau"])):
+            lines.append(f"{'':8s}no ranking: training diverged or the scores are all the same; try a lower --lr")
     mean, std = summary["mean"], summary["std"]
     best = max(summary["runs"], key=lambda run: _number(run["found"]["valid_acc"], run["found"]["test_acc"]))["found"]
     lines += [

@@ -47,6 +47,11 @@ def main() -> None:
     if not shards:
         raise InputError(f"{args.data_path}: no data_*.npy in it; make them with scripts/encode_nasbench101.py")
 
+    if args.shards is not None and args.shards < 1:
+        raise InputError(f"--shards {args.shards}: give 1 or more")
+    if args.table and not args.table.parent.is_dir():
+        raise InputError(f"{args.table}: there is no folder {args.table.parent}")
+
     import torch
 
     from common.benchmarks import load_benchmark

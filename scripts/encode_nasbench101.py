@@ -7,6 +7,7 @@ matched to the cells by graph hash; `--stand_in_labels SEED` writes random ones 
 
 from __future__ import annotations
 
+import math
 import resource
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 
 from common.cli import OneLineParser, run_command
 from common.errors import InputError
+from common.spaces.nasbench101 import NasBench101
 
 PROG = "python scripts/encode_nasbench101.py"
 SHARD = 10_000  # rows of a demo shard
@@ -37,6 +39,15 @@ def main() -> None:
         raise InputError("--out is needed to write anything; or ask for --enumerate-only")
     if args.labels and args.stand_in_labels is not None:
         raise InputError("--labels and --stand_in_labels exclude each other")
+    if args.stand_in_labels is not None and args.stand_in_labels < 0:
+        raise InputError(f"--stand_in_labels {args.stand_in_labels}: a seed is 0 or more")
+    labelled = args.labels is not None or args.stand_in_labels is not None
+    if labelled and args.format != "demo":
+        raise InputError("labels are written with --format demo only")
+    if args.limit is not None and not 1 <= args.limit <= NasBench101.size:
+        raise InputError(f"--limit {args.limit}: give 1 to {NasBench101.size}")
+    if not args.enumerate_only:
+        args.out.mkdir(parents=True, exist_ok=True)  # before minutes of work
 
     from tqdm import tqdm
 
@@ -57,8 +68,6 @@ def main() -> None:
 
     rows = np.arange(len(cells.codes))
     if args.limit is not None:
-        if not 1 <= args.limit <= len(rows):
-            raise InputError(f"--limit {args.limit}: give 1 to {len(rows)}")
         rows = np.sort(np.random.default_rng(0).permutation(rows)[: args.limit])
     started = time.perf_counter()
     if args.format == "compact":
@@ -67,6 +76,8 @@ def main() -> None:
         labels = _labels(args.labels, args.stand_in_labels, cells, rows)
         _write_demo(args.out, cells.codes[rows], labels)
     print(f"{args.out}: {len(rows):,} cells as {args.format}, {_cost(started)}")
+    if args.format == "demo" and not labelled:
+        print("without labels: python -m renas needs them, from --labels or --stand_in_labels")
 
 
 def _write_compact(out: Path, codes: np.ndarray, hashes: np.ndarray) -> None:
@@ -78,11 +89,22 @@ def _write_compact(out: Path, codes: np.ndarray, hashes: np.ndarray) -> None:
 def _write_demo(out: Path, codes: np.ndarray, labels: np.ndarray | None) -> None:
     from tqdm import tqdm
 
+    from common.benchmarks.demo_shards import MANIFEST
     from common.encoding import encode
-    from common.runs import write_atomic
+    from common.runs import write_atomic, write_json
     from common.spaces import make_space
 
     space = make_space("nasbench101")
+    shards = range(math.ceil(len(codes) / SHARD))
+    foreign = {*out.glob("data_*.npy"), *out.glob("label_*.npy")}
+    foreign -= {
+        out / f"{name}_{shard}.npy" for name in ("data", "label")[: 1 + (labels is not None)] for shard in shards
+    }
+    if foreign:
+        raise InputError(f"{min(foreign)}: left from other shards; give an empty folder, or delete what is in it")
+    # A folder that is not finished says so: half of the shards are a benchmark, too, but another one.
+    manifest = {"shards": len(shards), "cells": len(codes), "finished": False}
+    write_json(out / MANIFEST, manifest)
     for shard, start in enumerate(tqdm(range(0, len(codes), SHARD), desc="writing shards", unit="shard")):
         rows = slice(start, start + SHARD)
 
@@ -93,6 +115,7 @@ def _write_demo(out: Path, codes: np.ndarray, labels: np.ndarray | None) -> None
         if labels is not None:
             part = labels[rows]
             write_atomic(out / f"label_{shard}.npy", lambda file, part=part: np.save(file, part, allow_pickle=False))
+    write_json(out / MANIFEST, {**manifest, "finished": True})
 
 
 def _labels(file: Path | None, seed: int | None, cells: object, rows: np.ndarray) -> np.ndarray | None:

@@ -1,14 +1,11 @@
 """Writes a file in the exact format of NAS-Bench-101's tfrecords with random stand-in labels, for tests and timing.
 
-    python scripts/make_nasbench101_tfrecord.py OUT.tfrecord [--cells 423624] [--epochs 108] [--seed 0]
-
 All cells at 108 epochs give 522,767,376 bytes, the size of the official nasbench_only108.tfrecord. The accuracies are
 drawn from a random generator and say nothing about the cells.
 """
 
 from __future__ import annotations
 
-import argparse
 import binascii
 import json
 import struct
@@ -20,9 +17,12 @@ import numpy as np
 from tqdm import tqdm
 
 from common.benchmarks.tfrecord import write_records
+from common.cli import OneLineParser, run_command
+from common.errors import InputError
 from common.runs.files import write_atomic
 from common.spaces.nasbench101 import INPUT, MAX_VERTICES, NUM_EDGES, OPS, OUTPUT, NasBench101, adjacency
 
+PROG = "python scripts/make_nasbench101_tfrecord.py"
 REPEATS = 3
 _CELLS_AT_ONCE = 4096
 _EVALUATION = struct.Struct("<" + "Bd" * 5)  # current_epoch, training_time and the accuracies, each behind its tag
@@ -94,12 +94,18 @@ def stand_in_metrics(count: int, epochs: int, rng: np.random.Generator) -> np.nd
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--cells", type=int, default=NasBench101.size, help="how many, drawn at random (default: all)")
-    parser.add_argument("--epochs", type=int, nargs="+", default=[108], choices=(4, 12, 36, 108), help="default: 108")
-    parser.add_argument("--seed", type=int, default=0)
+    parser = OneLineParser(PROG, __doc__ or "")
+    parser.add_argument("out", type=Path, help="file to write")
+    parser.add_argument("--cells", type=int, default=NasBench101.size, help="how many, drawn at random")
+    parser.add_argument("--epochs", type=int, nargs="+", default=[108], choices=(4, 12, 36, 108), help="budgets")
+    parser.add_argument("--seed", type=int, default=0, help="of the cells and their labels")
     args = parser.parse_args()
+    if not 1 <= args.cells <= NasBench101.size:
+        raise InputError(f"--cells {args.cells}: give 1 to {NasBench101.size}")
+    if args.seed < 0:
+        raise InputError(f"--seed {args.seed}: a seed is 0 or more")
+    if args.out.is_dir():
+        raise InputError(f"{args.out}: is a folder; name a file")
 
     from common.spaces.nasbench101_enumeration import load_or_enumerate
 
@@ -116,4 +122,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(PROG, main)

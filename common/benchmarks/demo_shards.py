@@ -5,6 +5,8 @@ The tensors (3 GB in the demo) stay on disk: rows are read straight into the arr
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import re
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ DATASET = "cifar10"
 EPOCHS = (54, 108)  # NAS-Bench-101's training is recorded half-way and at the end
 SPLITS = ("train", "valid", "test")
 LABELS = len(EPOCHS) * (1 + len(SPLITS))  # per moment: training time, then the accuracies of SPLITS
+MANIFEST = "shards.json"  # what encode_nasbench101.py says of the folder that it writes: shards, cells, finished
 _DATA = re.compile(r"data_(\d+)\.npy")
 
 
@@ -88,11 +91,13 @@ def read(path: Path) -> BenchmarkTable:
     Columns: `cifar10_{train|valid|test}_{54|108}` in percent and `time_s_{54|108}`. Folders of fractions and of
     percentages are both read: where most accuracies are within [0, 1], all are fractions and multiplied by 100.
 
-    Raises: InputError naming the file, and the row where there is one, when a shard is missing or cut short, shapes
-    or numbers of rows do not agree, a label is not a finite number, or an accuracy is out of range.
+    Raises: InputError naming the file, and the row where there is one, when a shard is missing or cut short, shapes,
+    numbers of rows or the folder's manifest (which need not be there) do not agree, a label is not a finite number, or
+    an accuracy is out of range.
     """
     count = _count_shards(path)
     tensors = _open_tensors([path / f"data_{i}.npy" for i in range(count)])
+    _check_manifest(path / MANIFEST, count, len(tensors))
     labels = np.concatenate([_load_labels(path / f"label_{i}.npy", tensors.shards[i]) for i in range(count)])
     accuracies = labels.reshape(-1, len(EPOCHS), 1 + len(SPLITS))[:, :, 1:]
     scale = 100.0 if np.median(accuracies) <= 1 else 1.0  # not the maximum: one wild label must not decide
@@ -110,8 +115,33 @@ def read(path: Path) -> BenchmarkTable:
         name, times = f"time_s_{epochs}", labels[:, moment * (1 + len(SPLITS))]
         columns[name] = Column(name, times.copy(), "s", epochs=epochs)
     size = sum(file.stat().st_size for i in range(count) for file in (path / f"data_{i}.npy", path / f"label_{i}.npy"))
-    source = Source(KIND, f"prepared feature tensors in {path.name}", str(path), size)
+    source = Source(KIND, f"prepared feature tensors in {path.name}", str(path), size, _checksum(labels, tensors))
     return BenchmarkTable(source, columns, prepared=tensors)
+
+
+def _check_manifest(manifest: Path, shards: int, cells: int) -> None:
+    """Raises InputError where the folder is not what was to be written into it."""
+    if not manifest.exists():
+        return  # the demo's folder has none
+    try:
+        said = json.loads(manifest.read_text())
+        finished, expected = said["finished"], (said["shards"], said["cells"])
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{manifest}: not a manifest of shards; write the folder again") from None
+    if not finished:
+        raise InputError(f"{manifest}: the writing of these shards was interrupted; give its command again")
+    if expected != (shards, cells):
+        raise InputError(
+            f"{manifest}: {expected[0]} shards of {expected[1]:,} cells were written, but {shards} of {cells:,} are "
+            "here; write them again into an empty folder"
+        )
+
+
+def _checksum(labels: np.ndarray, tensors: ShardedTensors) -> str:
+    """SHA-256 of all labels and of the first tensor of each shard: the other 3 GB would take longer than the run."""
+    digest = hashlib.sha256(labels.tobytes())
+    digest.update(tensors.rows(np.array([shard.first for shard in tensors.shards])).tobytes())
+    return digest.hexdigest()
 
 
 def _shard_numbers(path: Path) -> set[int]:

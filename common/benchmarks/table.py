@@ -39,7 +39,7 @@ class Source:
     title: str  # for people, e.g. "AnalogNAS-Bench 0.1.3 (trained NAS-Bench-201 table)"
     path: str
     bytes: int = 0
-    sha256: str = ""  # of the file; "" where it would cost more than it is worth (folders of GBs)
+    sha256: str = ""  # of the file, or of a part that tells folders apart; "" where it would cost more than it is worth
 
 
 class FeatureSource(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from common.benchmarks import load_benchmark
-from common.benchmarks.demo_shards import ShardedTensors
+from common.benchmarks.demo_shards import MANIFEST, ShardedTensors
 from common.errors import InputError
 
 SIZES = (5, 4, 3)
@@ -175,6 +176,25 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "above one": (lambda d: put_label(d / "label_2.npy", 0, 7, 1.01), r"label_2\.npy row 0: cifar10_test_108 is 101"),
 }
+
+
+def put_manifest(folder: Path, **changes: object) -> None:
+    (folder / MANIFEST).write_text(json.dumps({"shards": 3, "cells": 12, "finished": True, **changes}))
+
+
+BREAKS |= {
+    "unfinished": (lambda d: put_manifest(d, finished=False), r"shards\.json: the writing .* interrupted"),
+    "a shard too few": (lambda d: put_manifest(d, shards=4, cells=15), r"4 shards of 15 cells .* 3 of 12"),
+    "rows of another set": (lambda d: put_manifest(d, cells=11), r"3 shards of 11 cells"),
+    "no manifest": (lambda d: (d / MANIFEST).write_text("[1]"), r"shards\.json: not a manifest"),
+}
+
+
+def test_a_folder_may_say_what_it_holds(tmp_path: Path):
+    write_folder(tmp_path)
+    without = load_benchmark(tmp_path)
+    put_manifest(tmp_path)
+    assert load_benchmark(tmp_path).source == without.source
 
 
 @pytest.mark.parametrize("name", BREAKS)

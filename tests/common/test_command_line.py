@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,23 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr() == ("", "prog: error: table.csv: line 3: no number\n")
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "runs/a"), "runs/a: Permission denied"),
+        (OSError("931000 requested and 12784 written"), "931000 requested and 12784 written"),  # numpy, a full disk
+    ],
+)
+def test_a_file_that_fails_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str], error: OSError, said: str):
+    def main() -> None:
+        raise error
+
+    with pytest.raises(SystemExit) as exit_:
+        run_command("prog", main)
+    assert exit_.value.code == 2
+    assert capsys.readouterr() == ("", f"prog: error: {said}\n")
+
+
 def test_an_interrupt_is_exit_code_130_and_says_how_to_go_on(capsys: pytest.CaptureFixture[str]):
     def main() -> None:
         raise KeyboardInterrupt
@@ -82,7 +100,7 @@ def test_an_interrupt_is_exit_code_130_and_says_how_to_go_on(capsys: pytest.Capt
         run_command("prog", main)
     out, err = capsys.readouterr()
     assert exit_.value.code == 130
-    assert "prog: interrupted; the same command goes on" in err
+    assert "prog: interrupted; the same command, given again" in err
     assert out == ""
 
 

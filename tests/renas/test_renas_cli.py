@@ -210,6 +210,26 @@ def test_without_a_path_it_runs_on_the_table_that_pip_installs(renas: Callable[.
         assert word in folder.name
 
 
+def test_other_labels_in_the_same_folder_are_another_run(renas: Callable[..., Run], tmp_path: Path):
+    folder = write_shards(tmp_path / "nasbench101")
+    options = ("--data_path", folder, "--train_ratio", 0.5, "--num_epochs", 2, "--protocol", "demo", "--out", "out")
+    assert renas(*options).code == 0
+    np.save(folder / "label_0.npy", np.load(folder / "label_0.npy")[::-1])
+    refused(renas(*options), r"source\.sha256 is")
+
+
+@pytest.mark.parametrize("row", range(0, 16, 5))
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_a_tensor_that_is_not_finite_is_named(renas: Callable[..., Run], tmp_path: Path, row: int, value: float):
+    folder = write_shards(tmp_path / "nasbench101")
+    tensors = np.load(folder / "data_0.npy")
+    tensors[row % len(tensors), 0, 0, 1] = value
+    np.save(folder / "data_0.npy", tensors)
+    run = renas("--data_path", folder, "--train_ratio", 0.5, "--num_epochs", 2, "--protocol", "demo", "--out", "out")
+    assert run.code == 2
+    assert f"row {row % len(tensors)}: its feature tensor holds values" in run.err.splitlines()[-1]
+
+
 @pytest.mark.usefixtures("_no_plots")
 def test_evolution_from_the_command_line(renas: Callable[..., Run], table: Path, tmp_path: Path):
     run = renas("--data_path", table, *SHORT, "--search", "ea", "--ea_population", 20, "--ea_tournament", 3,
@@ -301,7 +321,7 @@ def test_an_interrupted_run_says_so_and_goes_on(
     monkeypatch.setattr(experiment_module, "run_seed", interrupted)
     run = renas(*options)
     assert run.code == 130
-    assert "interrupted; the same command goes on" in run.err.splitlines()[-1]
+    assert "interrupted; the same command, given again" in run.err.splitlines()[-1]
     assert "search model acc" not in run.out
     before = lines_of(tmp_path / "out")
     assert len(before) == 1
@@ -384,6 +404,20 @@ def test_lost_scores_of_a_recorded_seed_are_named(renas: Callable[..., Run], tab
     (tmp_path / "out" / "scores" / "seed_0.npy").unlink()
     run = renas(*options)
     refused(run, r"seed_0\.npy is gone")
+
+
+@pytest.mark.parametrize("damage", [b"", b"no array", None])
+def test_damaged_scores_of_a_recorded_seed_are_named(
+    renas: Callable[..., Run], table: Path, tmp_path: Path, damage: bytes | None
+):
+    options = ("--data_path", table, *SHORT, "--out", "out")
+    assert renas(*options).code == 0
+    scores = tmp_path / "out" / "scores" / "seed_0.npy"
+    if damage is None:
+        np.save(scores, np.load(scores)[:-1])
+    else:
+        scores.write_bytes(damage)
+    refused(renas(*options), r"seed_0\.npy does not hold")
 
 
 # bad input ---------------------------------------------------------------------------------------------------------
@@ -630,6 +664,7 @@ def test_a_diverged_training_still_ends_in_a_report(renas: Callable[..., Run], t
     assert run.code == 0, run.err
     summary = json.loads((tmp_path / "out" / "summary.json").read_text(), parse_constant=pytest.fail)
     assert summary["runs"][0]["kendall_tau"] is None
+    assert "no ranking: training diverged" in run.out
 
 
 # flags -------------------------------------------------------------------------------------------------------------
