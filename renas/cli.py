@@ -84,7 +84,8 @@ def main(argv: list[str] | None = None) -> None:
     table = load_benchmark(args.data_path, kind=args.benchmark, dataset=args.dataset)
     experiment = _make_experiment(args, parts, table)
     config = _config(args, experiment)
-    folder = RunFolder.open(args.out or Path("runs/renas") / _name(config), config)
+    where = {"data_path": table.source.path, "data": table.source.title}  # as it is called now: may change
+    folder = RunFolder.open(args.out or Path("runs/renas") / _name(config), where | config, free=list(where))
 
     wanted = range(args.seed, args.seed + args.seeds)
     done = {record["seed"]: record for record in folder.records()}
@@ -148,10 +149,13 @@ def _first_dataset(table: Any) -> str:
 def _config(args: argparse.Namespace, experiment: Experiment) -> dict[str, Any]:
     """The resolved settings that decide the result of a seed; seeds, device and folder are not among them."""
     table, columns = experiment.table, experiment.columns
+    source = asdict(table.source)
+    if source["sha256"]:  # the same content under another name is the same
+        del source["path"], source["title"]
     return {
         "method": "ReNAS",
         "space": table.space.name if table.space else "tensors",
-        "source": asdict(table.source),
+        "source": source,
         "dataset": columns.report.dataset,
         "protocol": experiment.protocol,
         "label": columns.label.name,

@@ -52,4 +52,5 @@ class Standardizer:
 
     def __call__(self, tensors: np.ndarray) -> np.ndarray:
         """(n, C, V, V) float32, computed in float64."""
-        return ((tensors - self.mean) / self.scale).astype(np.float32)
+        with np.errstate(over="ignore"):  # an infinite feature gives a score that is not finite, which is noticed
+            return ((tensors - self.mean) / self.scale).astype(np.float32)

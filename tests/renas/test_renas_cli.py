@@ -218,6 +218,16 @@ def test_other_labels_in_the_same_folder_are_another_run(renas: Callable[..., Ru
     refused(renas(*options), r"source\.sha256 is")
 
 
+def test_the_same_content_under_another_name_is_the_same_run(renas: Callable[..., Run], tmp_path: Path):
+    folder = write_shards(tmp_path / "nasbench101")
+    options = ("--train_ratio", 0.5, "--num_epochs", 2, "--protocol", "demo")
+    assert renas("--data_path", folder, *options).code == 0
+    folder.rename(tmp_path / "moved")
+    again = renas("--data_path", tmp_path / "moved", *options)  # into the folder that the settings name
+    assert again.code == 0, again.err
+    assert "1 of 1 seeds are already there" in again.out
+
+
 @pytest.mark.parametrize("row", range(0, 16, 5))
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
 def test_a_tensor_that_is_not_finite_is_named(renas: Callable[..., Run], tmp_path: Path, row: int, value: float):
