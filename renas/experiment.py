@@ -124,10 +124,11 @@ def run_seed(
     labelled = np.flatnonzero(~np.isnan(label))
     trained = np.sort(rngs["sample"].choice(labelled, size=experiment.n_train, replace=False))
 
-    _check_tensors(experiment, trained)
     started = time.perf_counter()
+    tensors = features.rows(trained)
+    _check_tensors(experiment, trained, tensors)
     predictor, history = fit_predictor(
-        features.rows(trained),
+        tensors,
         label[trained],
         experiment.train,
         rngs["train"],
@@ -139,7 +140,8 @@ def run_seed(
     started = time.perf_counter()
     scores = predictor.score(features, on_scored=lambda count: on_step("score", count, math.nan))
     score_s = time.perf_counter() - started
-    _check_tensors(experiment, np.flatnonzero(~np.isfinite(scores))[:1])  # all are where the training diverged
+    unscored = np.flatnonzero(~np.isfinite(scores))[:1]  # one will do: where the training diverged they are all
+    _check_tensors(experiment, unscored, features.rows(unscored))
 
     started = time.perf_counter()
     searched: dict[str, Any] = {}
@@ -211,11 +213,11 @@ def run_seed(
     return SeedResult(record, scores)
 
 
-def _check_tensors(experiment: Experiment, rows: np.ndarray) -> None:
+def _check_tensors(experiment: Experiment, rows: np.ndarray, tensors: np.ndarray) -> None:
     """Raises InputError naming the first of `rows` whose tensor is not finite in the predictor's float32."""
     with np.errstate(over="ignore"):
-        tensors = experiment.features.rows(rows).astype(np.float32)
-    wrong = rows[~np.isfinite(tensors).all(axis=(1, 2, 3))]
+        finite = np.isfinite(tensors.astype(np.float32)).all(axis=(1, 2, 3))
+    wrong = rows[~finite]
     if len(wrong):
         path = experiment.table.source.path
         raise InputError(f"{path}: row {wrong[0]}: its feature tensor holds values that are not finite in float32")

@@ -7,7 +7,6 @@ matched to the cells by graph hash; `--stand_in_labels SEED` writes random ones 
 
 from __future__ import annotations
 
-import math
 import resource
 import time
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 
 from common.cli import OneLineParser, run_command
 from common.errors import InputError
-from common.spaces.nasbench101 import NasBench101
+from common.spaces.nasbench101 import NUM_EDGES, NasBench101
 
 PROG = "python scripts/encode_nasbench101.py"
 SHARD = 10_000  # rows of a demo shard
@@ -52,10 +51,9 @@ def main() -> None:
     from tqdm import tqdm
 
     from common.spaces import nasbench101_enumeration as enumeration
-    from common.spaces.nasbench101 import NUM_EDGES
 
     started = time.perf_counter()
-    with tqdm(total=423_624, desc="enumerating and hashing", unit="cell") as bar:
+    with tqdm(total=NasBench101.size, desc="enumerating and hashing", unit="cell") as bar:
         make = enumeration.enumerate_cells if args.enumerate_only else enumeration.load_or_enumerate
         cells = make(bar.update)
     vertices = (cells.codes[:, NUM_EDGES:] > 0).sum(1) + 2
@@ -95,17 +93,16 @@ def _write_demo(out: Path, codes: np.ndarray, labels: np.ndarray | None) -> None
     from common.spaces import make_space
 
     space = make_space("nasbench101")
-    shards = range(math.ceil(len(codes) / SHARD))
-    foreign = {*out.glob("data_*.npy"), *out.glob("label_*.npy")}
-    foreign -= {
-        out / f"{name}_{shard}.npy" for name in ("data", "label")[: 1 + (labels is not None)] for shard in shards
-    }
+    starts = range(0, len(codes), SHARD)
+    names = ["data"] if labels is None else ["data", "label"]
+    ours = {out / f"{name}_{shard}.npy" for name in names for shard in range(len(starts))}
+    foreign = {*out.glob("data_*.npy"), *out.glob("label_*.npy")} - ours
     if foreign:
         raise InputError(f"{min(foreign)}: left from other shards; give an empty folder, or delete what is in it")
     # A folder that is not finished says so: half of the shards are a benchmark, too, but another one.
-    manifest = {"shards": len(shards), "cells": len(codes), "finished": False}
+    manifest = {"shards": len(starts), "cells": len(codes), "finished": False}
     write_json(out / MANIFEST, manifest)
-    for shard, start in enumerate(tqdm(range(0, len(codes), SHARD), desc="writing shards", unit="shard")):
+    for shard, start in enumerate(tqdm(starts, desc="writing shards", unit="shard")):
         rows = slice(start, start + SHARD)
 
         def write(file: IO[bytes], rows: slice = rows) -> None:
