@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,16 @@ def named_rngs(seed: int, *roles: str) -> dict[str, np.random.Generator]:
     """Independent generators of one seed, by role. Append new roles at the end: the streams go by position."""
     children = np.random.SeedSequence(seed).spawn(len(roles))
     return {role: np.random.default_rng(child) for role, child in zip(roles, children, strict=True)}
+
+
+def rng_for(seed: int, role: str, *place: int) -> np.random.Generator:
+    """The generator of one role at one place (an evaluation's index, an architecture's code).
+
+    Nothing is drawn from a generator that lives through a run, so a resumed run draws what an uninterrupted one would.
+    (`rminas.draws` has its own numbering of roles, which its published results depend on.)
+    """
+    digest = hashlib.sha256(role.encode()).digest()
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(int.from_bytes(digest[:4], "big"), *place)))
 
 
 @contextmanager

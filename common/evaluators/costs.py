@@ -1,0 +1,30 @@
+"""Parameters and FLOPs as scores: larger networks first. What every cheaper or dearer score has to beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from common.errors import InputError
+from common.evaluators.base import Bounds, Evaluator, Outcome
+from common.spaces.base import SearchSpace
+
+
+@dataclass(frozen=True)
+class CostEvaluator(Evaluator):
+    """`kind` ("params" or "flops") of the whole network, by the space's own cost model."""
+
+    space: SearchSpace
+    kind: str = "params"
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("params", "flops"):
+            raise InputError(f"unknown cost {self.kind!r}; choose from params, flops")
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return self.kind
+
+    def evaluate(self, arch: Any, bounds: Bounds = {}) -> Outcome:  # noqa: B006
+        flops, params = self.space.total_costs(self.space.to_codes([arch]))
+        return Outcome(float({"flops": flops, "params": params}[self.kind][0]))

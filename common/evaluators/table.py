@@ -1,0 +1,22 @@
+"""Looking architectures up in a table of trained ones: what a benchmark is for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from common.benchmarks.table import BenchmarkTable
+from common.evaluators.base import Bounds, Evaluator, Outcome
+
+
+@dataclass(frozen=True)
+class TableEvaluator(Evaluator):
+    """The value of a column; NaN for an architecture that the table lacks or did not measure."""
+
+    table: BenchmarkTable
+    column: str
+    name = "table"
+
+    def evaluate(self, arch: Any, bounds: Bounds = {}) -> Outcome:  # noqa: B006
+        row = self.table.index_of(arch)
+        return Outcome(float("nan") if row is None else float(self.table.columns[self.column].values[row]))

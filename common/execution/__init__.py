@@ -1,0 +1,15 @@
+"""Executors by name. A new one is one module and one line here."""
+
+from common.execution.base import Executor
+from common.registry import Registry
+
+EXECUTORS = Registry(
+    "executor",
+    {
+        "serial": "common.execution.serial:Serial",
+        "processes": "common.execution.processes:Processes",
+        "together": "common.execution.together:Together",
+    },
+)
+
+__all__ = ["EXECUTORS", "Executor"]

@@ -1,0 +1,86 @@
+"""The members of a contract by name: ours from a table, a user's own by import path. Nothing is imported before use."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from common.errors import InputError
+
+
+class Registry(Mapping[str, str]):
+    """Name -> `module:attribute`, imported when it is loaded: a new member is one module and one line in its table.
+
+    A user's own member needs no line: `load` also takes `my_module:MyClass` (found as Python finds modules, the working
+    folder included) and `path/to/my_module.py:MyClass`.
+    """
+
+    def __init__(self, what: str, members: Mapping[str, str]) -> None:
+        """what: the contract in words, for messages ("search space")."""
+        self.what, self._members = what, dict(members)
+
+    def __getitem__(self, name: str) -> str:
+        return self._members[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def load(self, name: str) -> Any:
+        """The member called `name`, or what an import path names.
+
+        Raises: InputError for an unknown name, or a module or attribute that is not there.
+        """
+        if name in self._members:
+            return import_path(self._members[name], self.what)
+        if ":" in name:
+            return import_path(name, self.what)
+        known = ", ".join(sorted(self._members))
+        raise InputError(f"unknown {self.what} {name!r}; choose from {known}, or name your own as my_module:MyClass")
+
+
+def import_path(path: str, what: str) -> Any:
+    """What `module:attribute` or `file.py:attribute` names. Raises InputError when it is not there.
+
+    Errors inside the user's module are not caught: their traceback is what the user needs.
+    """
+    place, _, attribute = path.rpartition(":")
+    module = _from_file(Path(place), what) if place.endswith(".py") else _from_name(place, what)
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        raise InputError(f"{what} {path!r}: {place} has nothing called {attribute!r}") from None
+
+
+def _from_name(name: str, what: str) -> Any:
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:  # a console script does not look in the working folder
+        sys.path.append(str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(error.name + ".")):
+            raise InputError(f"{what} {name!r}: no module of that name in {Path.cwd()} or on the Python path") from None
+        raise
+
+
+def _from_file(file: Path, what: str) -> Any:
+    """The module in a file, executed once a process; it is found again by the same name in worker processes."""
+    file = file.expanduser().resolve()
+    if not file.is_file():
+        raise InputError(f"{what}: no file {file}")
+    name = file.stem
+    known = sys.modules.get(name)
+    if known is not None and Path(getattr(known, "__file__", None) or "").resolve() == file:
+        return known
+    # By its folder on the path rather than by a loader of its own, so that what it defines can be pickled to workers.
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))
+    if known is not None or importlib.util.find_spec(name) is None:
+        raise InputError(f"{what}: {file} has the name of another module, {name!r}: rename it")
+    return importlib.import_module(name)

@@ -1,0 +1,54 @@
+"""The contract of strategies: from what has been evaluated to what is evaluated next."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from common.evaluators.base import Bounds
+from common.search.history import History
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The architectures of the next round, at least one and distinct, or none: the search is over.
+
+    phase: why they are proposed, kept in the records. ended: where there are none, why (empty: the strategy is content).
+    """
+
+    archs: Sequence[Any] = ()
+    phase: str = ""
+    ended: str = ""
+
+
+class Strategy(ABC):
+    """Proposes what to evaluate next: a pure function of the history.
+
+    Every random draw depends on the strategy's seed, a role and the place in the history (`common.seeds.rng_for`), so a
+    search that was killed goes on from its records as if nothing had happened. What depends on the history but is dear to
+    compute may be cached, as long as the same history gives the same proposal.
+    """
+
+    name: str
+
+    @abstractmethod
+    def propose(self, history: History, room: int) -> Proposal:
+        """The next round, of at most `room` >= 1 architectures: what is left of the search's budget."""
+
+
+class StoppingPolicy:
+    """Where evaluations of a round may be stopped. This one stops none."""
+
+    def bounds(self, history: History, proposal: Proposal) -> list[Bounds]:
+        """One for each architecture of the proposal."""
+        return [{} for _ in proposal.archs]
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """A finished search: its history, and why it ended (empty: because the strategy was content or the budget spent)."""
+
+    history: History
+    ended: str = field(default="")
