@@ -1,5 +1,41 @@
-"""Feature tensors of architectures (ReNAS, section 3.1)."""
+"""Encodings by name: what predictors see of an architecture. A new one is one module and one line here."""
 
+from common.encoding.base import Encoding, FeatureSource, Joined
 from common.encoding.feature_tensor import PARTS, ChannelSubset, EncodedFeatures, encode, part_channels
+from common.registry import Registry
 
-__all__ = ["PARTS", "ChannelSubset", "EncodedFeatures", "encode", "part_channels"]
+ENCODINGS = Registry(
+    "encoding",
+    {
+        "one_hot": "common.encoding.one_hot:OneHot",
+        "costs": "common.encoding.one_hot:Costs",
+    },
+)
+
+
+def make_encoding(names: str) -> Encoding:
+    """The encoding called `names`, several joined by "+" standing side by side.
+
+    A name may carry an argument after "=", which the member's constructor gets ("scores=proxies.csv"). Raises: InputError
+    for an unknown name.
+    """
+    parts = []
+    for name in names.split("+"):
+        member, _, argument = name.strip().partition("=")
+        made = ENCODINGS.load(member)
+        parts.append(made(argument) if argument else made())
+    return parts[0] if len(parts) == 1 else Joined(tuple(parts))
+
+
+__all__ = [
+    "ENCODINGS",
+    "PARTS",
+    "ChannelSubset",
+    "EncodedFeatures",
+    "Encoding",
+    "FeatureSource",
+    "Joined",
+    "encode",
+    "make_encoding",
+    "part_channels",
+]

@@ -66,7 +66,9 @@ class Joined(Encoding):
         made = [part.encode(space, codes) for part in self.parts]
         for part, values in zip(self.parts, made, strict=True):
             if values.ndim != 2:
-                raise InputError(f"encoding {part.name!r} has features of shape {values.shape[1:]}: only flat ones join")
+                raise InputError(
+                    f"encoding {part.name!r} has features of shape {values.shape[1:]}: only flat ones join"
+                )
         return np.concatenate(made, axis=1)
 
     def columns(self, space: SearchSpace) -> list[str]:
