@@ -16,8 +16,8 @@ ENCODINGS = Registry(
 def make_encoding(names: str) -> Encoding:
     """The encoding called `names`, several joined by "+" standing side by side.
 
-    A name may carry an argument after "=", which the member's constructor gets ("scores=proxies.csv"). Raises: InputError
-    for an unknown name.
+    A name may carry an argument after "=", which the member's constructor gets ("scores=proxies.csv").
+    Raises: InputError for an unknown name.
     """
     parts = []
     for name in names.split("+"):

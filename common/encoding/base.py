@@ -31,7 +31,7 @@ class Encoding(ABC):
 
     name: str
 
-    def check(self, space: SearchSpace) -> None:
+    def check(self, space: SearchSpace) -> None:  # noqa: B027 (most exist for all spaces)
         """Raises InputError where the encoding does not exist for a space; by default it does for all."""
 
     @abstractmethod
@@ -40,7 +40,7 @@ class Encoding(ABC):
 
     def columns(self, space: SearchSpace) -> list[str]:
         """Names of the D columns of a flat encoding, for people."""
-        width = self.encode(space, space.to_codes([])).shape[1]
+        width = self.encode(space, space.to_codes([space.sample(np.random.default_rng(0))])).shape[1]
         return [f"{self.name} {column}" for column in range(width)]
 
     def describe(self) -> str:
@@ -66,9 +66,7 @@ class Joined(Encoding):
         made = [part.encode(space, codes) for part in self.parts]
         for part, values in zip(self.parts, made, strict=True):
             if values.ndim != 2:
-                raise InputError(
-                    f"encoding {part.name!r} has features of shape {values.shape[1:]}: only flat ones join"
-                )
+                raise InputError(f"encoding {part.name!r} has no flat features: only flat ones join")
         return np.concatenate(made, axis=1)
 
     def columns(self, space: SearchSpace) -> list[str]:

@@ -1,5 +1,5 @@
 """Evaluators: what says how good an architecture is."""
 
-from common.evaluators.base import Bounds, Evaluator, Outcome, Request
+from common.evaluators.base import NO_BOUNDS, Bounds, Evaluator, Outcome, Request
 
-__all__ = ["Bounds", "Evaluator", "Outcome", "Request"]
+__all__ = ["NO_BOUNDS", "Bounds", "Evaluator", "Outcome", "Request"]

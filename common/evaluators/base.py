@@ -12,13 +12,14 @@ import numpy as np
 
 # Number of updates -> value below which an evaluation is stopped there (racing). Empty: it runs to its end.
 Bounds = Mapping[int, float]
+NO_BOUNDS: Bounds = {}
 
 
 class Request(NamedTuple):
     """One architecture to be evaluated, and where its evaluation may be stopped."""
 
     arch: Any
-    bounds: Bounds = {}
+    bounds: Bounds = NO_BOUNDS
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Evaluator(ABC):
     name: str  # in records, tables and plots
 
     @abstractmethod
-    def evaluate(self, arch: Any, bounds: Bounds = {}) -> Outcome:  # noqa: B006 (never changed)
+    def evaluate(self, arch: Any, bounds: Bounds = NO_BOUNDS) -> Outcome:
         """The outcome of one architecture. Evaluators without a trajectory ignore the bounds."""
 
     def evaluate_together(self, requests: Sequence[Request]) -> Iterator[tuple[int, Outcome]]:

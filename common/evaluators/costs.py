@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.errors import InputError
-from common.evaluators.base import Bounds, Evaluator, Outcome
+from common.evaluators.base import NO_BOUNDS, Bounds, Evaluator, Outcome
 from common.spaces.base import SearchSpace
 
 
@@ -25,6 +25,6 @@ class CostEvaluator(Evaluator):
     def name(self) -> str:  # type: ignore[override]
         return self.kind
 
-    def evaluate(self, arch: Any, bounds: Bounds = {}) -> Outcome:  # noqa: B006
+    def evaluate(self, arch: Any, bounds: Bounds = NO_BOUNDS) -> Outcome:
         flops, params = self.space.total_costs(self.space.to_codes([arch]))
         return Outcome(float({"flops": flops, "params": params}[self.kind][0]))

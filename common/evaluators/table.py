@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.benchmarks.table import BenchmarkTable
-from common.evaluators.base import Bounds, Evaluator, Outcome
+from common.evaluators.base import NO_BOUNDS, Bounds, Evaluator, Outcome
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,6 @@ class TableEvaluator(Evaluator):
     column: str
     name = "table"
 
-    def evaluate(self, arch: Any, bounds: Bounds = {}) -> Outcome:  # noqa: B006
+    def evaluate(self, arch: Any, bounds: Bounds = NO_BOUNDS) -> Outcome:
         row = self.table.index_of(arch)
         return Outcome(float("nan") if row is None else float(self.table.columns[self.column].values[row]))
