@@ -18,7 +18,7 @@ class Executor(ABC):
     def run(self, evaluator: Evaluator, requests: Sequence[Request]) -> Iterator[tuple[int, Outcome]]:
         """Positions in `requests` and their outcomes, in the order in which they finish."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (some have started nothing)
         """Ends what the executor has started; what is still being evaluated is wanted no more."""
 
     def __enter__(self) -> Executor:

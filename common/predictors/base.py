@@ -23,11 +23,12 @@ class Predictor(ABC):
     """Learns to order architectures from features and values.
 
     A member implements `fit` and `predict` on arrays and says which encoding it takes; `common.predictors.Ranker`
-    joins it with a space and an encoding, so that whole tables go in and architectures come out. What `fit` learns is in
-    attributes that it sets; it may be called again and then starts anew.
+    joins it with a space and an encoding, so that whole tables go in and architectures come out. What `fit` learns is
+    in attributes that it sets; it may be called again and then starts anew.
 
-    name: in its registry. encoding: the default one, names joined by "+" (`make_encoding`). Settings: a frozen dataclass
-    of its hyper-parameters (fields made by `common.runs.config.key`); it becomes PREDICTOR.* settings on the command line.
+    name: in its registry. encoding: the default one, names joined by "+" (`make_encoding`). Settings: a frozen
+    dataclass of its hyper-parameters (fields made by `common.runs.config.key`); they become PREDICTOR.* settings on the
+    command line.
     """
 
     name: ClassVar[str]

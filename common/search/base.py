@@ -15,7 +15,7 @@ from common.search.history import History
 class Proposal:
     """The architectures of the next round, at least one and distinct, or none: the search is over.
 
-    phase: why they are proposed, kept in the records. ended: where there are none, why (empty: the strategy is content).
+    phase: why they are proposed, kept in the records. ended: where there are none, why (empty: as it should be).
     """
 
     archs: Sequence[Any] = ()
@@ -27,8 +27,8 @@ class Strategy(ABC):
     """Proposes what to evaluate next: a pure function of the history.
 
     Every random draw depends on the strategy's seed, a role and the place in the history (`common.seeds.rng_for`), so a
-    search that was killed goes on from its records as if nothing had happened. What depends on the history but is dear to
-    compute may be cached, as long as the same history gives the same proposal.
+    search that was killed goes on from its records as if nothing had happened. What is dear to compute may be cached,
+    as long as the same history gives the same proposal.
     """
 
     name: str
@@ -48,7 +48,7 @@ class StoppingPolicy:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """A finished search: its history, and why it ended (empty: because the strategy was content or the budget spent)."""
+    """A finished search: its history, and why it ended early (empty: it did not)."""
 
     history: History
     ended: str = field(default="")

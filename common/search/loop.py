@@ -43,9 +43,8 @@ def run_search(
         bounds = stopping.bounds(history, proposal)
         propose_s = (time.perf_counter() - started) / len(proposal.archs)
         requests = [Request(arch, limits) for arch, limits in zip(proposal.archs, bounds, strict=True)]
-        history = history.extended(
-            _evaluate(history, proposal, requests, propose_s, evaluator, executor, past, on_evaluation)
-        )
+        made = _evaluate(history, proposal, requests, propose_s, evaluator, executor, past, on_evaluation)
+        history = history.extended(made)
     return SearchResult(history)
 
 
