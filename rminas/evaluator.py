@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.networks import build_network
 from common.networks.base import TappedNetwork
 from common.seeds import torch_seeded
 from common.spaces import SearchSpace
@@ -42,7 +43,7 @@ class Evaluator:
     def build(self, arch: Any) -> TappedNetwork:
         """The untrained network, on x's device and of x's type."""
         with torch_seeded(rng_for(self.seed, "weights", *self.space.to_codes([arch])[0].tolist())):
-            network = self.space.build(arch)
+            network = build_network(self.space, arch)
         return network.to(device=self.x.device, dtype=self.x.dtype)
 
     def trajectory(self, arch: Any, bounds: Bounds) -> np.ndarray:

@@ -86,7 +86,7 @@ def by_votes(votes: Votes) -> Election:
     def elect(size: Size, evaluations: Sequence[Evaluation], voters: list[int], seed: int, steps: int) -> Any:
         space = size.space
         codes = space.to_codes([evaluations[i].arch for i in voters])
-        return space.elect(votes(codes, space.choices))
+        return space.most_voted(votes(codes, space.choices))
 
     return elect
 

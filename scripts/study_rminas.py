@@ -67,7 +67,7 @@ def _votes(
         threshold = freeze_threshold(scores[: settings.rf_warmup], settings.rf_thresrate)
         positive = np.flatnonzero(scores < threshold)
         voters = positive[np.argsort(scores[positive], kind="stable")][: settings.top]
-        return len(positive), truth.accuracy(space.elect(VOTES["sum"](codes[voters], space.choices)))
+        return len(positive), truth.accuracy(space.most_voted(VOTES["sum"](codes[voters], space.choices)))
 
     lines = ["| updates | Kendall tau of -loss | positives | voted for, test % |", "|---|---|---|---|"]
     for step in [step for step in STEPS if step < losses.shape[1]]:

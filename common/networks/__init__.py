@@ -1,1 +1,45 @@
-"""Torch modules that search spaces build."""
+"""The networks of architectures, by the name of the space. Another space's is one module and one line here.
+
+Importing this imports no torch: the module of a space is imported when its first network is built.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from common.errors import InputError
+from common.registry import Registry
+
+if TYPE_CHECKING:
+    from common.networks.base import TappedNetwork
+    from common.spaces.base import SearchSpace
+
+# Name of a space -> module with `build(space, arch)`.
+NETWORKS = Registry(
+    "network of a search space",
+    {
+        "darts": "common.networks.darts:build",
+        "macro": "common.networks.macro:build",
+        "mobilenet": "common.networks.mobilenet:build",
+        "nasbench101": "common.networks.nasbench101:build",
+        "nasbench201": "common.networks.nasbench201:build",
+        "proxyless": "common.networks.mobilenet:build",
+    },
+)
+
+
+def build_network(space: SearchSpace[Any], arch: Any) -> TappedNetwork:
+    """A freshly initialised trainable network (torch's current random state decides the weights).
+
+    A space of one's own that has a method `build(arch)` is asked for it; for the others NETWORKS says who builds.
+    Raises: InputError for a space that has neither.
+    """
+    own = getattr(space, "build", None)
+    if own is not None:
+        return cast("TappedNetwork", own(arch))
+    if space.name not in NETWORKS:
+        raise InputError(f"search space {space.name!r} has no networks: give it a method build(arch) -> nn.Module")
+    return cast("TappedNetwork", NETWORKS.load(space.name)(space, arch))
+
+
+__all__ = ["NETWORKS", "build_network"]

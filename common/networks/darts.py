@@ -21,6 +21,7 @@ from common.spaces.darts import (
     SEP5,
     SKIP,
     CellPlan,
+    Darts,
     Genotype,
     cell_plan,
 )
@@ -93,6 +94,11 @@ class DartsNetwork(TappedNetwork):
         for cell in self.cells:
             before, last = last, cell(before, last, drop_path)
             yield last
+
+
+def build(space: Darts, arch: Genotype) -> DartsNetwork:
+    """The network of a genotype in the space's skeleton."""
+    return DartsNetwork(arch, space.channels, space.layers, space.num_classes, space.imagenet_stem)
 
 
 class Cell(nn.Module):

@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from common.networks.base import TappedNetwork
-from common.spaces.macro import HEAD_CHANNELS, IDENTITY, KERNEL_EXPANSION, STAGE_LAYERS, changes_shape, layer_plan
+from common.spaces.macro import (
+    HEAD_CHANNELS,
+    IDENTITY,
+    KERNEL_EXPANSION,
+    STAGE_LAYERS,
+    Macro,
+    MacroArch,
+    changes_shape,
+    layer_plan,
+)
 
 
 class MacroNetwork(TappedNetwork):
@@ -36,6 +45,11 @@ class MacroNetwork(TappedNetwork):
             x = stage(x)
             taps.append(x)
         return self.classifier(self.head(x).mean((2, 3))), tuple(taps)
+
+
+def build(space: Macro, arch: MacroArch) -> MacroNetwork:
+    """The network of an architecture in the space's skeleton."""
+    return MacroNetwork(arch.blocks, space.stem_channels, space.num_classes)
 
 
 class InvertedResidual(nn.Module):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from common.networks.base import TappedNetwork
 from common.networks.macro import conv
-from common.spaces.mbconv import Block, Plan
+from common.spaces.mbconv import Block, Chain, MBConvSpace, Plan
 
 ACTIVATIONS: dict[str, type[nn.ReLU | nn.ReLU6 | nn.Hardswish]] = {
     "relu": nn.ReLU,
@@ -44,6 +44,11 @@ class MBConvNetwork(TappedNetwork):
             outputs.append(x)
         first, second, third = self.taps
         return self.classifier(self.mix(x.mean((2, 3)))), (outputs[first], outputs[second], outputs[third])
+
+
+def build(space: MBConvSpace, arch: Chain) -> MBConvNetwork:
+    """The network of a chain of blocks, for both spaces of such."""
+    return MBConvNetwork(space.plan, space.blocks(arch), space.num_classes)
 
 
 class InvertedResidual(nn.Module):

@@ -10,7 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from common.networks.base import TappedNetwork
-from common.spaces.nasbench101 import MAX_VERTICES, MODULES_PER_STACK, OPS, STACKS, vertex_channels
+from common.spaces.nasbench101 import (
+    MAX_VERTICES,
+    MODULES_PER_STACK,
+    OPS,
+    STACKS,
+    Cell101,
+    NasBench101,
+    vertex_channels,
+)
 
 BN_EPS = 1e-5
 BN_MOMENTUM = 0.003  # the original's moving averages decay by 0.997 a step; PyTorch names the complement
@@ -54,6 +62,14 @@ class Network101(TappedNetwork):
             x = stack(x)
             taps.append(x)
         return self.classifier(x.mean((2, 3))), tuple(taps)
+
+
+def build(space: NasBench101, arch: Cell101) -> Network101:
+    """The network of a cell in the space's skeleton. Raises ValueError when input and output are not connected."""
+    pruned = arch.pruned()
+    if pruned is None:
+        raise ValueError(f"no path from input to output in {space.format(arch)}")
+    return Network101(pruned.matrix, pruned.ops, space.stem_channels, space.num_classes)
 
 
 class Cell(nn.Module):

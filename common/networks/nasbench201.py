@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from common.networks.base import TappedNetwork
-from common.spaces.nasbench201 import CONV1, CONV3, EDGES, NONE, POOL, SKIP, STAGES
+from common.spaces.nasbench201 import CONV1, CONV3, EDGES, NONE, POOL, SKIP, STAGES, Cell201, NasBench201
 
 
 class Network201(TappedNetwork):
@@ -39,6 +39,11 @@ class Network201(TappedNetwork):
             taps.append(x)
         taps[-1] = x = self.last(x)
         return self.classifier(x.mean((2, 3))), tuple(taps)
+
+
+def build(space: NasBench201, arch: Cell201) -> Network201:
+    """The network of a cell in the space's skeleton."""
+    return Network201(arch.ops, space.channels, space.cells_per_stage, space.num_classes)
 
 
 class Cell(nn.Module):

@@ -6,12 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, TypeVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from common.networks.base import TappedNetwork
 
 Arch = TypeVar("Arch")
 
@@ -42,10 +39,11 @@ class SpaceExhausted(RuntimeError):
 
 
 class SearchSpace(ABC, Generic[Arch]):
-    """A search space: architectures as values, as text, as integer codes, and as trainable networks.
+    """A search space: architectures as values, as text, and as integer codes.
 
-    This is all that a search needs that trains its candidates. Spaces whose cells have feature tensors (ReNAS) are
-    `TensorSpace`s.
+    Networks are made of them elsewhere (`common.networks.build_network`); a space of one's own may have a method
+    `build(arch) -> nn.Module` for that. This is all that a search needs that trains its candidates. Spaces whose cells
+    have feature tensors (ReNAS) are `TensorSpace`s.
 
     Two views of an architecture are used. The *value* (`Arch`, frozen and hashable) is for people and for walking
     the space one architecture at a time. The *code* (a row of `code_length` uint8) is for work on many
@@ -115,22 +113,18 @@ class SearchSpace(ABC, Generic[Arch]):
     def one_hot(self, codes: np.ndarray) -> np.ndarray:
         """(N, D) float32: the flat one-hot code that samplers and classical predictors take."""
 
-    def elect(self, votes: np.ndarray) -> Arch:
+    def most_voted(self, votes: np.ndarray) -> Arch:
         """The valid architecture that has the most votes: position by position, a tie going to the lower choice.
 
         Args: votes: (code_length, choices), how much speaks for every choice at every position.
         """
         return self.from_code(votes.argmax(1).astype(np.uint8))
 
-    # costs and networks ----------------------------------------------------------------------------------------
+    # costs -----------------------------------------------------------------------------------------------------
 
     @abstractmethod
     def total_costs(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """FLOPs (N,) and trainable parameters (N,) of the whole networks, int64."""
-
-    @abstractmethod
-    def build(self, arch: Arch) -> TappedNetwork:
-        """A freshly initialised trainable network (torch's current random state decides the weights)."""
 
     def distinct_samples(self, rng: np.random.Generator, max_tries: int = 1000) -> Iterator[tuple[str, Arch]]:
         """Canonical keys and architectures, random, each key once; ends after `max_tries` draws in a row in vain."""

@@ -7,15 +7,12 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from common.errors import InputError
 from common.spaces.base import SearchSpace, Skeleton, SpaceExhausted
-
-if TYPE_CHECKING:
-    from common.networks.base import TappedNetwork
 
 OPS = (
     "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3",
@@ -117,7 +114,7 @@ def cell_plan(channels: int, layers: int, imagenet_stem: bool) -> list[CellPlan]
 class Darts(SearchSpace[Genotype]):
     """The space with its network (search: C=16, 8 cells; CIFAR stem up to 64 pixels a side, ImageNet's above).
 
-    tied: sampled and elected genotypes have one cell as both normal and reduction cell, and the one-hot code is that
+    tied: sampled and voted genotypes have one cell as both normal and reduction cell, and the one-hot code is that
     cell's, as RMI-NAS samples them. Genotypes as values, text and codes are the same in both kinds of space.
 
     A FLOP is one multiply-accumulate of a convolution or of the classifier; batch norms, poolings and additions count
@@ -265,16 +262,16 @@ class Darts(SearchSpace[Genotype]):
             codes = normal
         return HOT[codes].reshape(len(codes), -1)
 
-    def elect(self, votes: np.ndarray) -> Genotype:
+    def most_voted(self, votes: np.ndarray) -> Genotype:
         """Every node keeps the two edges whose best operation has the most votes, each with that operation.
 
         Ties go to the lower source and the lower operation; in a tied space only the normal cell's votes are asked.
         """
         counts = (votes @ COUNTS[:, 1:]).reshape(2, len(EDGES), -1)
-        normal = _elected_cell(counts[0])
-        return Genotype(normal, normal if self.tied else _elected_cell(counts[1]))
+        normal = _most_voted_cell(counts[0])
+        return Genotype(normal, normal if self.tied else _most_voted_cell(counts[1]))
 
-    # costs and networks ----------------------------------------------------------------------------------------
+    # costs -----------------------------------------------------------------------------------------------------
 
     def total_costs(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         counts = COUNTS[codes].reshape(len(codes), 2, len(EDGES), len(OPS))
@@ -309,11 +306,6 @@ class Darts(SearchSpace[Genotype]):
             macs += 9 * width_in * width * side**2
             params += 9 * width_in * width + 2 * width
         return macs, params
-
-    def build(self, arch: Genotype) -> TappedNetwork:
-        from common.networks.darts import DartsNetwork
-
-        return DartsNetwork(arch, self.channels, self.layers, self.num_classes, self.imagenet_stem)
 
 
 def _op_costs(width: int, strided: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -401,7 +393,7 @@ def _cell_of(code: list[int]) -> Cell:
     return tuple(cell)
 
 
-def _elected_cell(counts: np.ndarray) -> Cell:
+def _most_voted_cell(counts: np.ndarray) -> Cell:
     """From votes for the real operations of every edge, (14, 7)."""
     cell: list[tuple[int, int]] = []
     for node in NODES:

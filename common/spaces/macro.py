@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from common.errors import InputError
 from common.spaces.base import Costs, Skeleton, TensorSpace
-
-if TYPE_CHECKING:
-    from common.networks.base import TappedNetwork
 
 OPS = ("identity", "mb3_k3", "mb6_k5")
 IDENTITY = 0
@@ -150,7 +147,7 @@ class Macro(TensorSpace[MacroArch]):
         out[:, :, targets - 1, targets] = values[:, :, 1:]
         return out
 
-    # costs and networks ----------------------------------------------------------------------------------------
+    # costs -----------------------------------------------------------------------------------------------------
 
     def costs(self, codes: np.ndarray) -> Costs:
         """Per vertex of the chain; input and output cost nothing, stem and head belong to the whole (`total_costs`)."""
@@ -189,11 +186,6 @@ class Macro(TensorSpace[MacroArch]):
     def _side(self, stage: int) -> int:
         """Pixels along a side where `stage` begins; a strided convolution rounds an odd half up."""
         return -(-self.image_size // 2**stage)
-
-    def build(self, arch: MacroArch) -> TappedNetwork:
-        from common.networks.macro import MacroNetwork
-
-        return MacroNetwork(arch.blocks, self.stem_channels, self.num_classes)
 
 
 def layer_plan(stem_channels: int) -> list[Layer]:

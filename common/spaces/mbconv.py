@@ -6,15 +6,12 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from common.errors import InputError
 from common.spaces.base import SearchSpace, Skeleton
-
-if TYPE_CHECKING:
-    from common.networks.base import TappedNetwork
 
 Candidate = tuple[int, int] | None  # side of the depthwise convolution and expansion ratio; None: no layer
 
@@ -233,7 +230,7 @@ class MBConvSpace(SearchSpace[Chain]):
         """(N, 7 x layers) float32, layer by layer."""
         return np.eye(CHOICES, dtype=np.float32)[codes].reshape(len(codes), -1)
 
-    # costs and networks ----------------------------------------------------------------------------------------
+    # costs and blocks ------------------------------------------------------------------------------------------
 
     def total_costs(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         plan, side = self.plan, halved(self.image_size)
@@ -254,16 +251,15 @@ class MBConvSpace(SearchSpace[Chain]):
         flops, params = tables[:, np.arange(self.code_length), codes].sum(-1) + totals[:, None]
         return flops, params
 
-    def build(self, arch: Chain) -> TappedNetwork:
-        from common.networks.mobilenet import MBConvNetwork
-
+    def blocks(self, arch: Chain) -> list[list[Block]]:
+        """The blocks of every stage that are there."""
         plan = self.plan
         stages: list[list[Block]] = [[] for _ in plan.stages]
         numbers = (number for number, stage in enumerate(plan.stages) for _ in range(stage.layers))
         for number, choice, (place, width_in, stride, stage) in zip(numbers, arch.layers, plan.layers(), strict=True):
             if candidate := self.candidates(place)[choice]:
                 stages[number].append(stage.block(width_in, stride, *candidate))
-        return MBConvNetwork(plan, stages, self.num_classes)
+        return stages
 
 
 def token_of(candidate: Candidate) -> str:

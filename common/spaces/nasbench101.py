@@ -7,15 +7,12 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from common.errors import InputError
 from common.spaces.base import Costs, Skeleton, SpaceExhausted, TensorSpace
-
-if TYPE_CHECKING:
-    from common.networks.base import TappedNetwork
 
 INPUT, OUTPUT = "input", "output"
 OPS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")  # in the order of the official hash's labels 0, 1, 2
@@ -224,7 +221,7 @@ class NasBench101(TensorSpace[Cell101]):
     def place(self, codes: np.ndarray, values: np.ndarray) -> np.ndarray:
         return adjacency(codes).astype(values.dtype)[:, None] * values[:, :, None, :]
 
-    # costs and networks ----------------------------------------------------------------------------------------
+    # costs -----------------------------------------------------------------------------------------------------
 
     def costs(self, codes: np.ndarray) -> Costs:
         edges = adjacency(codes).astype(np.int64)
@@ -256,14 +253,6 @@ class NasBench101(TensorSpace[Cell101]):
                 shapes.append((width_in, width, side * side))
                 width_in = width
         return shapes
-
-    def build(self, arch: Cell101) -> TappedNetwork:
-        from common.networks.nasbench101 import Network101
-
-        pruned = arch.pruned()
-        if pruned is None:
-            raise ValueError(f"no path from input to output in {self.format(arch)}")
-        return Network101(pruned.matrix, pruned.ops, self.stem_channels, self.num_classes)
 
 
 @lru_cache(maxsize=2**16)  # search and its bookkeeping ask for the same cells again and again

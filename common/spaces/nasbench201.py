@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from common.errors import InputError
 from common.spaces.base import Costs, Skeleton, SpaceExhausted, TensorSpace
-
-if TYPE_CHECKING:
-    from common.networks.base import TappedNetwork
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))  # (source node, target node), in the order of the text form
@@ -193,7 +190,7 @@ class NasBench201(TensorSpace[Cell201]):
         out[:, :, sources, targets] = values * (codes != NONE).astype(values.dtype)[:, None]
         return out
 
-    # costs and networks ----------------------------------------------------------------------------------------
+    # costs -----------------------------------------------------------------------------------------------------
 
     def costs(self, codes: np.ndarray) -> Costs:
         flops = np.zeros((len(codes), STAGES, len(EDGES)), dtype=np.int64)
@@ -228,10 +225,3 @@ class NasBench201(TensorSpace[Cell201]):
         """Channels and pixels of a stage."""
         side = self.image_size // 2**stage
         return self.channels * 2**stage, side * side
-
-    def build(self, arch: Cell201) -> TappedNetwork:
-        from common.networks.nasbench201 import Network201
-
-        return Network201(
-            arch.ops, channels=self.channels, cells_per_stage=self.cells_per_stage, num_classes=self.num_classes
-        )

@@ -70,7 +70,7 @@ class Proxyless(MBConvSpace):
     def canonical_key(self, arch: Chain) -> str:
         return self.format(arch)
 
-    def elect(self, votes: np.ndarray) -> ProxylessArch:
+    def most_voted(self, votes: np.ndarray) -> ProxylessArch:
         """Of every stage the most voted depth, then of every layer the most voted block; ties go to the lower.
 
         The votes for depth d are those for some d-th layer less those for some (d+1)-th.

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from common.networks import build_network
 from common.networks.darts import AuxiliaryHead, Cell, DartsNetwork, FactorizedReduce, drop_images, make_op
 from common.spaces.darts import DIL3, DIL5, OPS, SEP3, SEP5, CellPlan, Darts, Genotype
 from common.spaces.darts import Cell as CellOps
@@ -105,7 +106,7 @@ def test_taps_are_the_last_cells_before_each_reduction_and_of_all(
 
 def test_the_space_chooses_the_stem_by_the_size_of_the_images() -> None:
     arch = genotype(MIXED, MIXED)
-    small, large = (Darts(4, 3, 5, size).build(arch) for size in (64, 96))
+    small, large = (build_network(Darts(4, 3, 5, size), arch) for size in (64, 96))
     assert isinstance(small.stem_reduce, nn.Identity)
     with torch.no_grad():
         taps = large.forward_taps(torch.randn(2, 3, 96, 96))[1]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchvision.models import mobilenetv2, mobilenetv3
 from unlike import unlike_start
 
+from common.networks import build_network
 from common.networks.mobilenet import InvertedResidual
 from common.spaces import make_space
 from common.spaces.mobilenet import MobileNet
@@ -54,7 +55,7 @@ def test_the_mobilenet_is_torchvisions_mobilenet_v3_with_these_blocks() -> None:
             )
             width_in, stride = width, 1
     theirs = mobilenetv3.MobileNetV3(settings, 1280, num_classes=6, norm_layer=nn.BatchNorm2d)
-    same_outputs(space.build(arch), theirs, 48, leave_out=("classifier.0.bias",))
+    same_outputs(build_network(space, arch), theirs, 48, leave_out=("classifier.0.bias",))
 
 
 def test_the_proxyless_network_is_torchvisions_mobilenet_v2_with_these_stages() -> None:
@@ -65,7 +66,7 @@ def test_the_proxyless_network_is_torchvisions_mobilenet_v2_with_these_stages() 
     ]  # fmt: skip
     norm = partial(nn.BatchNorm2d, eps=1e-3)
     theirs = mobilenetv2.MobileNetV2(num_classes=6, inverted_residual_setting=settings, norm_layer=norm)
-    same_outputs(space.build(arch), theirs, 48)
+    same_outputs(build_network(space, arch), theirs, 48)
 
 
 @pytest.mark.parametrize("name", ["mobilenet", "proxyless"])
@@ -74,7 +75,7 @@ def test_what_runs_is_what_is_counted(name: str) -> None:
     rng = np.random.default_rng(3)
     for _ in range(4):
         arch = space.sample(rng)
-        network = space.build(arch).eval()
+        network = build_network(space, arch).eval()
         macs = 0
 
         def count(module: nn.Module, _: Any, output: Tensor) -> None:
@@ -102,11 +103,11 @@ def block_outputs(network: nn.Module, x: Tensor) -> tuple[list[Tensor], tuple[Te
 
 def test_mobilenet_taps_are_blocks_4_12_and_20() -> None:
     space = MobileNet(**SMALL)
-    deep = space.build(space.from_code(np.full(20, 1)))
+    deep = build_network(space, space.from_code(np.full(20, 1)))
     outputs, taps = block_outputs(deep, torch.randn(2, 3, 40, 40))
     assert len(outputs) == 21
     assert all(torch.equal(outputs[block], tap) for block, tap in zip((4, 12, 20), taps, strict=True))
-    short = space.build(space.parse("k3e3,-,-,-|k3e3,-,-,-|k3e3,-,k5e3,-|k3e3,k3e3,-,-|k3e3,-,-,-"))
+    short = build_network(space, space.parse("k3e3,-,-,-|k3e3,-,-,-|k3e3,-,k5e3,-|k3e3,k3e3,-,-|k3e3,-,-,-"))
     outputs, taps = block_outputs(short, torch.randn(2, 3, 40, 40))
     assert len(outputs) == 8
     assert all(torch.equal(outputs[block], tap) for block, tap in zip((1, 4, 7), taps, strict=True))
@@ -114,7 +115,9 @@ def test_mobilenet_taps_are_blocks_4_12_and_20() -> None:
 
 def test_proxyless_taps_are_the_ends_of_stages_2_and_4_and_the_last_convolution() -> None:
     space = Proxyless(**SMALL)
-    network = space.build(space.parse("k3e3,k3e3,-,-|k3e3,-,-,-|k3e3,k3e3,k3e3,-|k3e3,-,-,-|k5e3,k3e3,-,-|k3e3"))
+    network = build_network(
+        space, space.parse("k3e3,k3e3,-,-|k3e3,-,-,-|k3e3,k3e3,k3e3,-|k3e3,-,-,-|k5e3,k3e3,-,-|k3e3")
+    )
     last: list[Tensor] = []
     network.expand.register_forward_hook(lambda _, __, output: last.append(output))  # type: ignore[union-attr]
     outputs, taps = block_outputs(network, torch.randn(2, 3, 40, 40))

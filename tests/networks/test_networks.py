@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from common.networks import build_network
 from common.networks.base import TappedNetwork
 from common.networks.macro import InvertedResidual
 from common.networks.nasbench101 import Cell as CellNetwork101
@@ -68,13 +69,13 @@ def cells_101(count: int) -> list[Cell101]:
 
 def test_101_parameters_equal_the_cost_model() -> None:
     for arch in cells_101(20):
-        assert num_params(NB101.build(arch)) == NB101.total_costs(NB101.to_codes([arch]))[1][0]
+        assert num_params(build_network(NB101, arch)) == NB101.total_costs(NB101.to_codes([arch]))[1][0]
 
 
 def test_101_flops_of_every_vertex_equal_the_cost_model() -> None:
     sums_seen = 0
     for arch in cells_101(12):
-        network = NB101.build(arch)
+        network = build_network(NB101, arch)
         n = arch.num_vertices
         counted = np.zeros((9, 7), dtype=np.int64)
         with AdditionCounter() as additions:
@@ -144,7 +145,7 @@ def test_101_cell_computes_what_its_description_says() -> None:
 
 def test_101_batch_norm_and_first_weights_are_the_originals() -> None:
     torch.manual_seed(0)
-    network = NasBench101(stem_channels=64).build(cells_101(1)[-1])
+    network = build_network(NasBench101(stem_channels=64), cells_101(1)[-1])
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-5, 0.003)}
     for module in network.modules():
@@ -156,8 +157,8 @@ def test_101_batch_norm_and_first_weights_are_the_originals() -> None:
 def test_101_dead_vertices_are_not_built() -> None:
     dead = Cell101(((0, 1, 1, 0), (0, 0, 0, 1), (0, 0, 0, 0), (0, 0, 0, 0)), (0, 0))
     alive = Cell101(((0, 1, 0), (0, 0, 1), (0, 0, 0)), (0,))
-    assert {k: v.shape for k, v in NB101.build(dead).state_dict().items()} == {
-        k: v.shape for k, v in NB101.build(alive).state_dict().items()
+    assert {k: v.shape for k, v in build_network(NB101, dead).state_dict().items()} == {
+        k: v.shape for k, v in build_network(NB101, alive).state_dict().items()
     }
 
 
@@ -189,7 +190,7 @@ def live_twin(arch: Cell201) -> Cell201:
 def test_201_parameters_equal_the_cost_model_of_the_live_cell() -> None:
     twins = 0
     for arch in cells_201(40):
-        network, twin = NB201.build(arch), live_twin(arch)
+        network, twin = build_network(NB201, arch), live_twin(arch)
         params = {a: int(NB201.total_costs(NB201.to_codes([a]))[1][0]) for a in (arch, twin)}
         assert num_params(network) == params[twin] <= params[arch]
         twins += params[twin] < params[arch]
@@ -198,7 +199,7 @@ def test_201_parameters_equal_the_cost_model_of_the_live_cell() -> None:
 
 def test_201_flops_of_every_edge_equal_the_cost_model() -> None:
     for arch in cells_201(15):
-        network, twin = NB201.build(arch), live_twin(arch)
+        network, twin = build_network(NB201, arch), live_twin(arch)
         counted = np.zeros((NB201.num_cells, len(EDGES)), dtype=np.int64)
         total = 16 * 10 + 16 * 2 * 2  # classifier; global pooling: one addition per element
         for name, (module, pixels) in run_watched(network, 8, nn.Conv2d, nn.BatchNorm2d).items():
@@ -224,7 +225,7 @@ def test_201_operations_that_cannot_reach_the_output_are_not_built() -> None:
 def test_201_a_cell_and_its_live_twin_share_weights_and_outputs() -> None:
     images = torch.randn(4, 3, 8, 8)
     for arch in cells_201(10):
-        network, twin = NB201.build(arch), NB201.build(live_twin(arch))
+        network, twin = build_network(NB201, arch), build_network(NB201, live_twin(arch))
         assert not torch.equal(network(images), twin(images))
         twin.load_state_dict(network.state_dict())
         assert torch.equal(network(images), twin(images))
@@ -257,7 +258,7 @@ def dead_convolution(op: int) -> nn.Module:
 
 
 def test_201_taps_are_the_stages_ends_and_the_last_one_is_rectified() -> None:
-    network = NB201.build(Cell201((CONV3,) * 6))
+    network = build_network(NB201, Cell201((CONV3,) * 6))
     assert isinstance(network, Network201)
     seen: list[Tensor] = []
     for stage in network.stages:
@@ -271,7 +272,7 @@ def test_201_taps_are_the_stages_ends_and_the_last_one_is_rectified() -> None:
 
 
 def test_201_the_empty_cells_output_does_not_depend_on_the_image() -> None:
-    network = NB201.build(Cell201((NONE,) * 6)).eval()
+    network = build_network(NB201, Cell201((NONE,) * 6)).eval()
     logits = network(torch.randn(5, 3, 8, 8))
     assert torch.equal(logits, logits[:1].expand(5, -1))
     assert logits.std() > 0
@@ -285,7 +286,7 @@ def test_macro_costs_are_what_runs(image_size: int) -> None:
     space = Macro(stem_channels=8, image_size=image_size)
     rng = np.random.default_rng(0)
     for arch in [space.parse("00000000"), *(space.sample(rng) for _ in range(8))]:
-        network = space.build(arch)
+        network = build_network(space, arch)
         ran = run_watched(network, image_size, nn.Conv2d)
         flops = sum(macs(module, pixels) for module, pixels in ran.values()) + 1280 * 10
         totals = space.total_costs(space.to_codes([arch]))
@@ -331,7 +332,7 @@ def test_cells_with_equal_keys_compute_the_same_with_the_same_weights() -> None:
 def test_macro_networks_with_equal_keys_compute_the_same_with_the_same_weights() -> None:
     images = torch.randn(2, 3, 16, 16)
     for texts in (("12102021", "12120021"), ("00001001", "00010010")):
-        one, other = (MACRO.build(MACRO.parse(text)) for text in texts)
+        one, other = (build_network(MACRO, MACRO.parse(text)) for text in texts)
         assert isinstance(other, TappedNetwork)
         other.load_state_dict(one.state_dict())
         assert torch.equal(one(images), other(images))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from common.networks import build_network
 from common.spaces import SearchSpace, make_space
 
 
@@ -35,8 +36,9 @@ def made_batch(tiny_space: SearchSpace) -> MadeBatch:
     with torch.random.fork_rng():
         torch.manual_seed(1)
         x = torch.randn(12, 3, 8, 8, dtype=torch.float64)
-        teacher = make_space("nasbench201", channels=6, cells_per_stage=1, image_size=8).build(
-            tiny_space.parse("|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|none~1|none~2|")
+        teacher = build_network(
+            make_space("nasbench201", channels=6, cells_per_stage=1, image_size=8),
+            tiny_space.parse("|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|none~1|none~2|"),
         )
         with torch.no_grad():
             taps = teacher.double().forward_taps(x)[1]

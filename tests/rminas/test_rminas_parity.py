@@ -9,6 +9,7 @@ import pytest
 import torch
 from reference import BETA, LR, MOMENTUM, WEIGHT_DECAY, plain_losses
 
+from common.networks import build_network
 from common.spaces import SearchSpace
 from common.training.population import CandidateSettings, train_candidate
 from rminas.objective import Objective
@@ -28,7 +29,7 @@ def both(space: SearchSpace, batch, cell: str, steps: int, dtype: torch.dtype, c
     """Losses of the fast path and of the reference, from the same weights."""
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        network = space.build(space.parse(CELLS[cell])).to(dtype)
+        network = build_network(space, space.parse(CELLS[cell])).to(dtype)
     x, taps = batch.x.to(dtype), tuple(tap.to(dtype) for tap in batch.teacher_taps)
     expected = plain_losses(copy.deepcopy(network), x, batch.y, taps, steps)
     settings = CandidateSettings(steps, LR, MOMENTUM, WEIGHT_DECAY, channels_last=channels_last)

@@ -306,8 +306,8 @@ def test_every_draw_is_its_own():
 def test_a_vote_of_one_or_of_all_alike_is_that_cell(vote: Callable[[np.ndarray, int], np.ndarray]):
     cell = SPACE.from_code(np.array([3, 1, 0, 4, 2, 3], dtype=np.uint8))
     codes = SPACE.to_codes([cell])
-    assert SPACE.elect(vote(codes, 5)) == cell
-    assert SPACE.elect(vote(np.repeat(codes, 5, axis=0), 5)) == cell
+    assert SPACE.most_voted(vote(codes, 5)) == cell
+    assert SPACE.most_voted(vote(np.repeat(codes, 5, axis=0), 5)) == cell
 
 
 def test_sum_takes_each_edges_most_voted_operation():

@@ -13,6 +13,7 @@ import torch
 from reference import BETA, CHAINS, MOMENTUM, WEIGHT_DECAY, Outputs, Pairs, chain_forward, darts_forward, plain_losses
 from torch import Tensor
 
+from common.networks import build_network
 from common.networks.base import TappedNetwork
 from common.spaces import SearchSpace, make_space
 from common.training.population import CandidateSettings, train_candidate
@@ -56,7 +57,7 @@ def assert_same_losses(
     rng = torch.Generator().manual_seed(0)
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        network = space.build(space.parse(text)).double()
+        network = build_network(space, space.parse(text)).double()
     x = torch.randn(8, 3, side, side, dtype=torch.float64, generator=rng)
     y = torch.randint(10, (8,), generator=rng)
     taps = [torch.randn(8, 5, 2, 2, dtype=torch.float64, generator=rng) for _ in range(3)]

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from common.errors import InputError
+from common.networks import build_network
 from common.spaces import SPACES, SearchSpace, Skeleton, SpaceExhausted, TensorSpace, make_space, search_space
 
 DRAWS = 30
@@ -66,7 +67,7 @@ def test_unanimous_votes_elect_that_architecture(space: SearchSpace) -> None:
     for arch in samples(space):
         code = space.to_codes([arch])
         votes = np.eye(space.choices)[code[0]]
-        assert space.to_codes([space.elect(votes)]).tolist() == code.tolist()
+        assert space.to_codes([space.most_voted(votes)]).tolist() == code.tolist()
 
 
 def test_text_round_trips(space: SearchSpace) -> None:
@@ -187,7 +188,7 @@ def test_costs_are_counts_per_position_that_add_up(tensor_space: TensorSpace) ->
 
 def test_built_networks_have_the_parameters_that_are_counted_for_what_is_live(space: SearchSpace) -> None:
     live = space.live_codes(space.to_codes(samples(space, 20)))
-    built = [sum(p.numel() for p in space.build(space.from_code(code)).parameters()) for code in live]
+    built = [sum(p.numel() for p in build_network(space, space.from_code(code)).parameters()) for code in live]
     assert built == space.total_costs(live)[1].tolist()
     assert len({*built}) > 5
 
@@ -209,7 +210,7 @@ def test_networks_train_on_images_and_let_out_their_features(space: SearchSpace)
     assert len(archs) == 4
     for arch in archs:
         torch.manual_seed(0)
-        network = space.build(arch)
+        network = build_network(space, arch)
         images = torch.randn(4, 3, IMAGE_SIZE, IMAGE_SIZE)
         logits, taps = network.forward_taps(images)
         assert logits.shape == (4, 7)
@@ -228,7 +229,7 @@ def test_weights_follow_torchs_random_state(space: SearchSpace) -> None:
 
     def weights(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
-        return torch.nn.utils.parameters_to_vector(space.build(arch).parameters())
+        return torch.nn.utils.parameters_to_vector(build_network(space, arch).parameters())
 
     assert torch.equal(weights(0), weights(0))
     assert not torch.equal(weights(0), weights(1))

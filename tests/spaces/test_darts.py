@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from common.errors import InputError
+from common.networks import build_network
 from common.spaces import Skeleton
 from common.spaces.darts import EDGES, OPS, STATES, Cell, Darts, Genotype
 from rminas.vote import vote_index, vote_sum
@@ -280,7 +281,7 @@ def test_every_node_keeps_the_two_edges_whose_best_operation_has_most_votes() ->
         (0, 4, 5, 3), (1, 4, 6, 3), (2, 4, 5, 3), (3, 4, 7, 3),  # all tie
         (0, 5, 0, 50), (2, 5, 2, 1), (4, 5, 2, 2), (4, 5, 1, 2),  # 'no edge' is no operation; operations tie
     )  # fmt: skip
-    elected = TIED.elect(votes)
+    elected = TIED.most_voted(votes)
     assert elected.normal == cell("40 31 41 72 50 61 22 14")
     assert elected.reduce == elected.normal
 
@@ -288,25 +289,25 @@ def test_every_node_keeps_the_two_edges_whose_best_operation_has_most_votes() ->
 def test_an_untied_space_elects_each_cell_by_its_own_votes() -> None:
     votes = votes_for((0, 2, 4, 1), (1, 2, 3, 9))
     votes[14:] = votes_for((0, 2, 7, 1), (1, 2, 6, 9))[:14]
-    elected = FREE.elect(votes)
+    elected = FREE.most_voted(votes)
     assert elected.normal == cell("40 31 10 11 10 11 10 11")
     assert elected.reduce == cell("70 61 10 11 10 11 10 11")
-    assert TIED.elect(votes).reduce == elected.normal
+    assert TIED.most_voted(votes).reduce == elected.normal
 
 
 def test_votes_of_published_cells_count_their_operations() -> None:
     odd = both("50 00 32 31 00 01 20 20")  # `none`, both from one source, sources falling
     codes = TIED.to_codes([both("40 41 40 41 40 41 40 41"), both("50 41 30 32 60 63 70 14"), odd, odd])
-    elected = TIED.elect(vote_sum(codes, TIED.choices)).normal
+    elected = TIED.most_voted(vote_sum(codes, TIED.choices)).normal
     assert elected[:2] == cell("50 41")  # sep_conv_5x5 three times, against once
     assert elected[4:] == cell("40 41 20 41")  # avg_pool_3x3 four times, as two of a cell count two
 
 
 def test_the_archives_rule_keeps_the_edges_with_the_highest_operation_numbers() -> None:
     codes = TIED.to_codes([both("40 41 60 71 40 41 20 34")] * 3 + [both("40 41 20 12 40 41 70 71")] * 2)
-    assert TIED.elect(vote_sum(codes, TIED.choices)).normal == cell("40 41 60 71 40 41 20 34")
+    assert TIED.most_voted(vote_sum(codes, TIED.choices)).normal == cell("40 41 60 71 40 41 20 34")
     # node 5: edge 0 votes 3 to 2 for operation 2, edge 1 has 2 votes for operation 7, edge 4 has 3 for operation 3
-    assert TIED.elect(vote_index(codes, TIED.choices)).normal == cell("40 41 60 71 40 41 71 34")
+    assert TIED.most_voted(vote_index(codes, TIED.choices)).normal == cell("40 41 60 71 40 41 71 34")
 
 
 # identity ----------------------------------------------------------------------------------------------------------
@@ -350,7 +351,7 @@ def test_renumbered_nodes_keep_key_function_and_costs() -> None:
     x = torch.rand(2, 3, 8, 8)
 
     def logits(arch: Genotype) -> torch.Tensor:
-        network = SMALL.build(arch).eval()
+        network = build_network(SMALL, arch).eval()
         for module in network.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.constant_(module.weight, 1.3 / module.weight[0].numel())
@@ -400,7 +401,7 @@ def test_reaching_the_output_is_what_the_network_does(normal: str, reduce: str, 
     space = Darts(channels=2, num_classes=3, image_size=8)
     assert space.reaches_output(arch) == reaches
     torch.manual_seed(0)
-    network = space.build(arch).train()
+    network = build_network(space, arch).train()
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -487,7 +488,7 @@ def test_costs_are_those_of_the_network_that_is_built(space: Darts) -> None:
     archs = [*random_genotypes(4, seed=4), *(space.sample(rng) for _ in range(2))]
     flops, params = space.total_costs(space.to_codes(archs))
     for index, arch in enumerate(archs):
-        network = space.build(arch)
+        network = build_network(space, arch)
         assert params[index] == sum(p.numel() for p in network.parameters())
         assert flops[index] == macs_of(network.eval(), torch.zeros(1, 3, space.image_size, space.image_size))
     assert len({*flops.tolist()}) == len(archs)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from common.errors import InputError
+from common.networks import build_network
 from common.spaces import Skeleton, search_space
 from common.spaces.mbconv import make_divisible
 from common.spaces.mobilenet import MobileNet, MobileNetArch
@@ -115,7 +116,7 @@ def test_skipped_layers_may_stand_anywhere_behind_the_first_of_their_stage() -> 
     outputs = []
     for arch in (one, other):
         torch.manual_seed(0)
-        outputs.append(small.build(arch).eval()(torch.ones(1, 3, 16, 16)))
+        outputs.append(build_network(small, arch).eval()(torch.ones(1, 3, 16, 16)))
     assert torch.equal(*outputs)
     for text in ("k5e6,k3e3,-,-", "k3e3,k5e6,k3e3,-", "k3e1,k3e3,k5e6,-", "k3e3,k3e3,k5e6,k3e3"):
         others = "|".join(["k3e3,-,-,-"] * 4)
@@ -136,7 +137,7 @@ def test_the_most_voted_choice_of_every_layer_is_elected_and_a_stage_never_begin
     votes = np.zeros((20, 7))
     votes[:, 0] = 2.0
     votes[5, 4], votes[6, 3], votes[7, 6] = 3.0, 2.0, 1.9
-    assert SPACE.format(SPACE.elect(votes)) == with_layer(2, 2, "k5e6")
+    assert SPACE.format(SPACE.most_voted(votes)) == with_layer(2, 2, "k5e6")
 
 
 def test_values_check_themselves() -> None:

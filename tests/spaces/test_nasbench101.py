@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
+from common.networks import build_network
 from common.spaces.nasbench101 import OPS, UPPER, Cell101, NasBench101, vertex_channels
 
 SPACE = NasBench101()
@@ -151,7 +152,8 @@ def test_a_cell_without_a_path_is_invalid_and_can_be_neither_hashed_nor_coded_no
     assert dead.pruned() is None
     assert not SPACE.is_valid(dead)
     assert not SPACE.reaches_output(dead)
-    for refuse in (SPACE.canonical_key, SPACE.build, lambda arch: SPACE.to_codes([arch])):
+    refusing = SPACE.canonical_key, lambda arch: build_network(SPACE, arch), lambda arch: SPACE.to_codes([arch])
+    for refuse in refusing:
         with pytest.raises(ValueError, match="no path from input to output"):
             refuse(dead)
 

@@ -104,7 +104,7 @@ def test_the_space_counts_its_networks() -> None:
 def elected(*stages: tuple[str, ...]) -> str:
     """The first stage that is elected by networks with these first stages."""
     codes = SPACE.to_codes([SPACE.parse(stage_text(*stage)) for stage in stages])
-    return SPACE.format(SPACE.elect(vote_sum(codes, SPACE.choices))).partition("|")[0]
+    return SPACE.format(SPACE.most_voted(vote_sum(codes, SPACE.choices))).partition("|")[0]
 
 
 def test_the_most_voted_depth_is_elected_though_more_have_its_next_layer() -> None:
@@ -119,4 +119,4 @@ def test_of_every_layer_the_most_voted_block_is_elected_by_all_that_have_the_lay
 
 
 def test_votes_without_a_voter_elect_a_network_all_the_same() -> None:
-    assert SPACE.format(SPACE.elect(np.zeros((21, 7)))) == SHALLOW
+    assert SPACE.format(SPACE.most_voted(np.zeros((21, 7)))) == SHALLOW
