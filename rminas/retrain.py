@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.cli import OneLineParser, run_command
 from common.errors import InputError
+from common.progress import ProgressBar
 from common.runs.config import describe, nested, pairs
 from rminas.retrain_config import RetrainConfig, read_retrain_config
 
@@ -143,7 +144,8 @@ def _retrain(config: RetrainConfig, stem: str, text: str, processes: Processes) 
     config = replace(config, train=replace(config.train, genotype=space.format(arch)))
     path = Path(config.out_dir).expanduser() / (config.name or stem)
     with processes.first_alone():
-        folder = RunFolder.open(path, nested(config), CONFIG_FILE, FREE, setting="OUT_DIR or NAME")
+        first = processes.rank == 0  # the others find it in use by the first
+        folder = RunFolder.open(path, nested(config), CONFIG_FILE, FREE, setting="OUT_DIR or NAME", alone=first)
         inputs = {"images_sha256": images.sha256, "processes": processes.count}
         folder.pin(INPUTS_FILE, inputs, setting="OUT_DIR or NAME")
     if (path / SUMMARY_FILE).exists():
@@ -293,24 +295,20 @@ def write_curve(records: list[dict[str, Any]], path: Path) -> None:
 
 
 class _Run:
-    """What is seen of a training while it runs: a tqdm bar, the records and the curve; nothing unless `active`."""
+    """What is seen of a training while it runs: a bar, the records and the curve; nothing unless `active`."""
 
     def __init__(self, folder: RunFolder, epochs: int, active: bool) -> None:
         self.folder, self.epochs, self.active = folder, epochs, active
-        self.bar: Any = None
+        self.bar = ProgressBar(0, "retraining", "step")
+        self.said = ""
         self.drawn_s = time.monotonic()
 
     def __enter__(self) -> _Run:
         return self
 
     def step(self, done: int, total: int) -> None:
-        if not self.active:
-            return
-        from tqdm import tqdm
-
-        if self.bar is None:
-            self.bar = tqdm(total=total, initial=done - 1, desc="retraining", unit="step")
-        self.bar.update(1)
+        if self.active:
+            self.bar.show(done, self.said, total, before=done - 1)
 
     def epoch(self, records: list[dict[str, Any]]) -> None:
         if not self.active:
@@ -321,10 +319,9 @@ class _Run:
             write_curve(records, self.folder.path / CURVE_FILE)
             self.drawn_s = time.monotonic()
         errors = [record["test_error"] for record in records if record["test_error"] is not None]
-        said = f"epoch {len(records)}/{self.epochs}, loss {records[-1]['loss']:.3f}"
+        self.said = f"epoch {len(records)}/{self.epochs}, loss {records[-1]['loss']:.3f}"
         if errors:
-            said += f", test error {errors[-1]:.2f} % (lowest {min(errors):.2f})"
-        self.bar.set_postfix_str(said, refresh=False)
+            self.said += f", test error {errors[-1]:.2f} % (lowest {min(errors):.2f})"
 
     def finish(self, records: list[dict[str, Any]]) -> None:
         if self.active:
@@ -338,8 +335,7 @@ class _Run:
         write_atomic(self.folder.path / EPOCHS_FILE, lambda file: file.write(lines.encode()))
 
     def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
+        self.bar.close()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from common.cli import OneLineParser, run_command
 from common.devices import DEVICES
 from common.errors import InputError
+from common.progress import ProgressBar
 
 if TYPE_CHECKING:
     import torch
@@ -71,13 +72,18 @@ def main(argv: list[str] | None = None) -> None:
     else:
         given = ("epochs", "batch_size", "lr", "weight_decay", "warmup_epochs", "bf16")
         settings = recipe(args.dataset, **{key: getattr(args, key) for key in given if getattr(args, key) is not None})
-        with _Progress(settings.epochs) as progress:
-            network = train_teacher(args.teacher, images, settings, args.seed, device, path, on_epoch=progress)
+        with ProgressBar(settings.epochs, unit="epoch", leave=False) as bar:
+            network = train_teacher(args.teacher, images, settings, args.seed, device, path, epochs_on(bar))
     eval_acc, batch_acc = (evaluate(network, images, device, mode) for mode in ("eval", "train"))
     print(
         f"{path}: {args.teacher} on {len(images.y_test):,} test images of {args.dataset}: "
         f"{eval_acc:.2f} % (with batch statistics {batch_acc:.2f} %)"
     )
+
+
+def epochs_on(bar: ProgressBar) -> Callable[[int, float, float], None]:
+    """An `on_epoch` that shows a bar's epochs, with loss and training accuracy."""
+    return lambda epoch, loss, acc: bar.show(epoch, f"loss {loss:.3f}, training accuracy {acc:.1f} %", before=epoch - 1)
 
 
 def recipe(dataset: str, **changes: Any) -> ClassifierSettings:
@@ -136,26 +142,6 @@ def train_teacher(
         write_atomic(out, lambda file: torch.save(stored, file))
         resume.unlink()
     return load_teacher(name, out, images.num_classes, device)
-
-
-class _Progress:
-    """A tqdm bar over epochs with loss and training accuracy."""
-
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
-
-    def __enter__(self) -> _Progress:
-        from tqdm import tqdm
-
-        self.bar = tqdm(total=self.epochs, unit="epoch", leave=False)
-        return self
-
-    def __call__(self, epoch: int, loss: float, acc: float) -> None:
-        self.bar.set_postfix_str(f"loss {loss:.3f}, training accuracy {acc:.1f} %", refresh=False)
-        self.bar.update(epoch - self.bar.n)
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
 
 
 if __name__ == "__main__":

@@ -8,13 +8,15 @@ import platform
 import subprocess
 import sys
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from common.errors import InputError
 from common.runs.files import plain, write_atomic, write_json
+from common.runs.lock import LOCK_FILE, FolderLock, lock_folder
 
 CONFIG, RECORDS, SUMMARY = "config.json", "evaluations.jsonl", "summary.json"
 
@@ -24,25 +26,57 @@ class RunFolder:
     """`OUT/<name>/` of one resolved config.
 
     `evaluations.jsonl` gets one line per finished evaluation, flushed to disk at once; a run started again in the
-    same folder finds them through `records` and need not repeat them.
+    same folder finds them through `records` and need not repeat them. An opened folder is this process's until it is
+    closed; a context manager.
     """
 
     path: Path
+    lock: FolderLock | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def open(
-        cls, path: Path, config: dict[str, Any], file: str = CONFIG, free: Collection[str] = (), setting: str = "--out"
+        cls,
+        path: Path,
+        config: dict[str, Any],
+        file: str = CONFIG,
+        free: Collection[str] = (),
+        setting: str = "--out",
+        alone: bool = True,
     ) -> RunFolder:
         """The folder at `path`, made if need be, with `config` saved in `file`, as JSON or YAML by its name.
 
         Args: free: keys that another start of the same run may change. setting: where the user chooses the folder.
-        Raises: InputError when the folder holds a run of another config, naming the settings that differ.
+            alone: no other process may have it open.
+        Raises: InputError when the folder holds a run of another config, naming the settings that differ, or is in use
+        by another process, saying which.
         """
-        if not (path / file).exists() and path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if not (path / file).exists() and path.exists() and (not path.is_dir() or _holds_anything(path)):
             raise InputError(f"{path} exists and is not a run folder (no {file} in it): choose another {setting}")
-        folder = cls(path)
-        folder.pin(file, config, free, setting)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot write into {path}: {error.strerror or error}") from None
+        folder = cls(path, lock_folder(path, setting) if alone else None)
+        try:
+            folder.pin(file, config, free, setting)
+        except BaseException:
+            folder.close()
+            raise
         return folder
+
+    def close(self) -> None:
+        """Lets other processes have the folder, as the end of this process does; closing it again does nothing."""
+        if self.lock is not None:
+            self.lock.release()
+            object.__setattr__(self, "lock", None)
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def pin(self, file: str, values: dict[str, Any], free: Collection[str] = (), setting: str = "--out") -> None:
         """Saves what the results of this folder depend on; a later start must bring the same, save for `free` keys.
@@ -117,6 +151,11 @@ class RunFolder:
             return dict(json.loads(file.read_text()))
         except Exception:  # of several libraries, for damage of any kind
             raise InputError(f"{file} is not {kind}; repair or remove it") from None
+
+
+def _holds_anything(folder: Path) -> bool:
+    """But for the lock of a run that has only just begun, or was killed then."""
+    return any(entry.name != LOCK_FILE for entry in folder.iterdir())
 
 
 def _leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

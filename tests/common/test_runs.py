@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 
 import numpy as np
@@ -15,14 +16,17 @@ import pytest
 
 from common.errors import InputError
 from common.runs import RunFolder, environment, write_atomic, write_json
+from common.runs import lock as locking
 from common.runs.files import plain
+from common.runs.lock import LOCK_FILE
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = {"method": "ReNAS", "n_train": 424, "train": {"lr": 1e-3, "loss": "logistic"}, "parts": ("type", "flops")}
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir())
+    """But for the lock of a folder that is open."""
+    return sorted(entry.name for entry in folder.iterdir() if entry.name != LOCK_FILE)
 
 
 # files -----------------------------------------------------------------------------------------------------------
@@ -234,6 +238,7 @@ def test_the_same_config_opens_the_folder_again(tmp_path: Path):
 def test_other_settings_are_refused_and_named(tmp_path: Path, changes: dict[str, Any], said: str):
     folder = opened(tmp_path)
     folder.append({"seed": 0})
+    folder.close()
     before = {entry.name: entry.read_bytes() for entry in folder.path.iterdir()}
     with pytest.raises(InputError, match=said) as caught:
         opened(tmp_path, **changes)
@@ -276,6 +281,98 @@ def test_a_config_that_is_no_json_object_is_named(tmp_path: Path, text: str):
     (tmp_path / "run" / "config.json").write_text(text, encoding="latin-1")
     with pytest.raises(InputError, match=r"config\.json is not JSON|config\.json .*object"):
         opened(tmp_path)
+
+
+# one process a folder -----------------------------------------------------------------------------------------------
+
+OPEN = """
+import os, sys, time
+from pathlib import Path
+from common.cli import run_command
+from common.runs import RunFolder
+
+def main():
+    folder = RunFolder.open(Path(sys.argv[1]), {})
+    print("open", flush=True)
+    if sys.argv[2:]: time.sleep(60)
+
+run_command("prog", main)
+"""
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", OPEN, str(folder), *words]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_the_second_process_says_who_holds_the_folder_and_a_killed_one_holds_nothing(tmp_path: Path):
+    path = tmp_path / "run"
+    with start(path, "stay") as first:
+        try:
+            assert first.stdout is not None
+            assert first.stdout.readline() == "open\n"
+            with start(path) as second:
+                _, said = second.communicate(timeout=60)
+            assert second.returncode == 2
+            assert said.startswith(f"prog: error: {path} is in use by process {first.pid} on ")
+            assert said.count("\n") == 1
+            with pytest.raises(InputError, match=f"in use by process {first.pid} .* choose another OUT_DIR"):
+                RunFolder.open(path, {}, setting="OUT_DIR")
+        finally:
+            first.kill()
+            first.wait()
+    assert (path / LOCK_FILE).exists()  # what kill -9 leaves
+    with RunFolder.open(path, {}), start(path) as third:
+        _, said = third.communicate(timeout=60)
+    assert (third.returncode, f"process {os.getpid()} on " in said) == (2, True)
+    with start(path) as fourth:
+        assert fourth.communicate(timeout=60) == ("open\n", "")
+    assert not (path / LOCK_FILE).exists()
+
+
+def test_a_folder_may_be_opened_twice_by_one_process_and_is_free_when_it_is_closed_or_forgotten(tmp_path: Path):
+    def is_free() -> bool:
+        with start(tmp_path / "run") as other:
+            other.communicate(timeout=60)
+        return other.returncode == 0
+
+    first, second = (RunFolder.open(tmp_path / "run", {}) for _ in range(2))
+    first.close()
+    first.close()
+    assert not is_free()
+    del second
+    assert is_free()
+    assert [entry.name for entry in (tmp_path / "run").iterdir()] == ["config.json"]
+
+
+def test_the_end_of_a_fork_does_not_give_the_folder_away(tmp_path: Path):
+    folder = opened(tmp_path)
+    child = os.fork()
+    if child == 0:
+        folder.close()
+        os._exit(0)
+    os.waitpid(child, 0)
+    with start(folder.path) as other:
+        assert "in use by process" in other.communicate(timeout=60)[1]
+
+
+def test_windows_locks_a_byte_and_other_systems_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    assert RunFolder.open(tmp_path / "none", {}).lock is None  # neither fcntl nor msvcrt
+    calls: list[tuple[int, int, int]] = []
+
+    def locking_(descriptor: int, mode: int, count: int) -> None:
+        calls.append((os.lseek(descriptor, 0, os.SEEK_CUR), mode, count))
+        if len(calls) > 1:
+            raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(locking=locking_, LK_NBLCK=2))
+    folder = RunFolder.open(tmp_path / "run", {})
+    assert json.loads((folder.path / LOCK_FILE).read_text())["pid"] == os.getpid()
+    assert calls == [(2**30, 2, 1)]
+    monkeypatch.setattr(locking, "_LOCKS", {})  # as another process would see it
+    with pytest.raises(InputError, match=f"in use by process {os.getpid()} on"):
+        RunFolder.open(tmp_path / "run", {})
 
 
 # environment -------------------------------------------------------------------------------------------------------
