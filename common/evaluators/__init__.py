@@ -1,5 +1,70 @@
-"""Evaluators: what says how good an architecture is."""
+"""Evaluators by name: what says how good an architecture is. A new one is one module and one line here.
 
+What a name stands for makes an evaluator from a `Context`. A user's own is named by import path and may be
+
+- a function `score(network, x, y) -> float` of an untrained network and a batch, higher being better,
+- a function `score(arch) -> float` of the architecture alone,
+- a function `make(context) -> Evaluator`, for whatever needs more than that, or
+- an Evaluator.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from common.errors import InputError
 from common.evaluators.base import NO_BOUNDS, Bounds, Evaluator, Outcome, Request
+from common.evaluators.context import Context
+from common.registry import Registry
 
-__all__ = ["NO_BOUNDS", "Bounds", "Evaluator", "Outcome", "Request"]
+EVALUATORS = Registry(
+    "evaluator",
+    {
+        "params": "common.evaluators.costs:make_params",
+        "flops": "common.evaluators.costs:make_flops",
+        "table": "common.evaluators.table:make_table_look_up",
+        "rmi": "rminas.rmi:make_rmi",
+    },
+)
+
+
+def make_evaluator(name: str, context: Context) -> Evaluator:
+    """The evaluator called `name`, or the user's own that an import path names.
+
+    Raises: InputError for an unknown name, for what is none of the forms above, or when the context lacks what the
+    evaluator needs.
+    """
+    member: Any = EVALUATORS.load(name)
+    if isinstance(member, Evaluator):
+        return member
+    if callable(member):
+        words = [*inspect.signature(member).parameters]
+        if words == ["context"]:
+            made = member(context)
+            if isinstance(made, Evaluator):
+                return made
+            raise InputError(f"evaluator {name!r}: made a {type(made).__name__}, expected an Evaluator")
+        if words == ["network", "x", "y"]:
+            from common.evaluators.own import NetworkScore
+
+            return NetworkScore.make(context, name, member)
+        if words == ["arch"]:
+            from common.evaluators.own import ArchScore
+
+            return ArchScore(name, member)
+    raise InputError(
+        f"evaluator {name!r}: expected a function of (network, x, y), of (arch) or of (context), or an Evaluator"
+    )
+
+
+__all__ = [
+    "EVALUATORS",
+    "NO_BOUNDS",
+    "Bounds",
+    "Context",
+    "Evaluator",
+    "Outcome",
+    "Request",
+    "make_evaluator",
+]

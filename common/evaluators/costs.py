@@ -7,6 +7,7 @@ from typing import Any
 
 from common.errors import InputError
 from common.evaluators.base import NO_BOUNDS, Bounds, Evaluator, Outcome
+from common.evaluators.context import Context
 from common.spaces.base import SearchSpace
 
 
@@ -28,3 +29,11 @@ class CostEvaluator(Evaluator):
     def evaluate(self, arch: Any, bounds: Bounds = NO_BOUNDS) -> Outcome:
         flops, params = self.space.total_costs(self.space.to_codes([arch]))
         return Outcome(float({"flops": flops, "params": params}[self.kind][0]))
+
+
+def make_params(context: Context) -> CostEvaluator:
+    return CostEvaluator(context.space, "params")
+
+
+def make_flops(context: Context) -> CostEvaluator:
+    return CostEvaluator(context.space, "flops")
