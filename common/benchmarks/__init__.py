@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import replace
+import os
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from common.errors import InputError
 
 if TYPE_CHECKING:
+    from common.benchmarks.csv_table import Frame
     from common.benchmarks.table import BenchmarkTable
+    from common.spaces import SearchSpace
 
 # Kind -> module, imported when it is asked for: a new format is one module and one line here.
 READERS = {
     "analognas": "common.benchmarks.analognas",
-    "nasbench201_csv": "common.benchmarks.nasbench201_csv",
+    "csv": "common.benchmarks.csv_table",
     "nasbench201_pth": "common.benchmarks.nasbench201_pth",
     "nats": "common.benchmarks.nats",
-    "darts_csv": "common.benchmarks.darts_csv",
     "macro_json": "common.benchmarks.macro_json",
     "demo_shards": "common.benchmarks.demo_shards",
     "nasbench101": "common.benchmarks.nasbench101_tfrecord",
 }
+CSV = "csv"  # the kind whose space is not known from the format
 BUILT_IN = "analognas"  # what is read when no path is named: pip installs it with the toolkit
 BUILT_IN_SPACE = "nasbench201"
+# Names of benchmarks -> environment variables with the paths of their files.
+PATH_VARIABLES = {"nasbench101": "NASBENCH101_PATH", "nasbench201": "NASBENCH201_PATH"}
 
 
 class Reader(Protocol):
@@ -44,26 +49,87 @@ def load_reader(kind: str) -> Reader:
     return cast(Reader, importlib.import_module(READERS[kind]))
 
 
-def load_benchmark(path: str | Path | None, kind: str | None = None, dataset: str | None = None) -> BenchmarkTable:
-    """The table that a file or folder holds, with its space built for the images of one data set.
+def load_benchmark(
+    data: str | Path | Frame | BenchmarkTable | None = None,
+    kind: str | None = None,
+    dataset: str | None = None,
+    space: SearchSpace | type[SearchSpace] | str | None = None,
+) -> BenchmarkTable:
+    """The table that a file, folder or data frame holds, with its space built for the images of one data set.
 
     Args:
-        path: any format of READERS; None for the table that pip installs (AnalogNAS-Bench).
+        data: a path of any format of READERS; a name of PATH_VARIABLES, for the path in that environment variable; a
+            pandas data frame (see `common.benchmarks.csv_table.table_from_frame`); a table, which is only given its
+            space; None for the table that pip installs (AnalogNAS-Bench).
         kind: the format, a key of READERS; None to recognise it by its content.
         dataset: whose number of classes and image size the space's costs are for; None for the table's first.
+        space: of the architectures: a space, its name, or `my_module:SPACE`. Only a CSV or a data frame of an
+            unregistered space needs it. A space that is handed in, or of one's own module, is taken as it is.
 
-    Raises: InputError when the path does not exist, is of no known kind or not of the named one, is damaged, or has
-    no such data set. Some formats (`nasbench201_pth`, `nats`) are pickles that may run code: name trusted files only.
+    Raises: InputError when the path does not exist, is of no known kind or not of the named one, is damaged, is of
+    another space, or has no such data set. Some formats (`nasbench201_pth`, `nats`) are pickles that may run code: name
+    trusted files only.
     """
+    from common.benchmarks.table import BenchmarkTable
+
+    own = None if space is None else _make_space(space)
+    path = data
     try:
-        if path is None:
+        if data is None:
             table = _read_built_in(kind)
+        elif isinstance(data, BenchmarkTable):
+            table = data
+        elif isinstance(data, (str, Path)):
+            path = _path_of(data)
+            kind = _kind_of(path, kind)
+            table = _read_csv(path, own) if kind == CSV else load_reader(kind).read(path)
         else:
-            path = Path(path).expanduser()
-            table = load_reader(_kind_of(path, kind)).read(path)
+            table = _read_frame(data, own)
     except OSError as error:
         raise InputError(f"{error.filename or path}: cannot be read ({error.strerror or error})") from error
+    _check(table, own, dataset)
+    if own is not None and not _is_name(space):
+        return replace(table, space=own)
     return _for_dataset(table, dataset)
+
+
+def _is_name(space: object) -> bool:
+    """Whether it is the name of a registered space, whose network follows the data set."""
+    return isinstance(space, str) and ":" not in space
+
+
+def _make_space(space: SearchSpace | type[SearchSpace] | str) -> SearchSpace:
+    from common.benchmarks.csv_table import TABLE_SETTINGS
+    from common.registry import import_path
+    from common.spaces import make_space
+
+    if isinstance(space, str) and _is_name(space):
+        return make_space(space, **TABLE_SETTINGS.get(space, {}))
+    made: Any = import_path(space, "search space") if isinstance(space, str) else space
+    return made() if isinstance(made, type) else made
+
+
+def _read_csv(path: Path, space: SearchSpace | None) -> BenchmarkTable:
+    from common.benchmarks import csv_table
+
+    return csv_table.read(path, space)
+
+
+def _read_frame(frame: Frame, space: SearchSpace | None) -> BenchmarkTable:
+    from common.benchmarks.csv_table import table_from_frame
+
+    return table_from_frame(frame, space)
+
+
+def _path_of(data: str | Path) -> Path:
+    """Where a file lies: the path itself, or what the environment says of a benchmark's name."""
+    path = Path(data).expanduser()
+    variable = PATH_VARIABLES.get(str(data))
+    if variable is None or path.exists():
+        return path
+    if not os.environ.get(variable):
+        raise InputError(f"{data}: no such file or folder, and {variable} is not set to the path of the benchmark")
+    return Path(os.environ[variable]).expanduser()
 
 
 def _read_built_in(kind: str | None) -> BenchmarkTable:
@@ -84,13 +150,25 @@ def _kind_of(path: Path, kind: str | None) -> str:
     return found
 
 
+def _check(table: BenchmarkTable, space: SearchSpace | None, dataset: str | None) -> None:
+    """Raises InputError where the table is not of the space, or has no accuracy on the data set."""
+    where = table.source.path or table.source.title
+    if space is not None and (table.space is None or table.space.name != space.name):
+        there = "tensors only" if table.space is None else f"architectures of {table.space.name}"
+        raise InputError(f"{where}: holds {there}, not of {space.name}")
+    if dataset is not None and dataset not in table.datasets:
+        there = f"the table has: {', '.join(table.datasets)}" if table.datasets else "it has accuracies on none"
+        raise InputError(f"{where}: no data set {dataset!r}; {there}")
+
+
 def _for_dataset(table: BenchmarkTable, dataset: str | None) -> BenchmarkTable:
+    """The table with its space built for a data set, by default its first, where something is known of it."""
     from common.datasets.specs import IMAGE_SPECS
 
-    if dataset is not None and dataset not in table.datasets:
-        raise InputError(f"{table.source.path}: no data set {dataset!r}; the table has: {', '.join(table.datasets)}")
-    if table.space is None:
+    spec = IMAGE_SPECS.get(dataset or next(iter(table.datasets), ""))
+    if spec is None or not is_dataclass(table.space):
         return table
-    spec = IMAGE_SPECS[dataset or table.datasets[0]]
-    space = replace(cast(Any, table.space), num_classes=spec.num_classes, image_size=spec.image_size)
+    known = {"num_classes": spec.num_classes, "image_size": spec.image_size}
+    settable = {field.name for field in fields(table.space) if field.init}
+    space = replace(cast(Any, table.space), **{name: known[name] for name in known.keys() & settable})
     return replace(table, space=space)

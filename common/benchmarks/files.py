@@ -1,4 +1,4 @@
-"""What the readers share: accuracy columns that check themselves, csv files, and small caches of slow files."""
+"""What the readers share: accuracies and architectures that are checked, csv files, small caches of slow files."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import hashlib
 import logging
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from common.benchmarks.table import Column
-from common.datasets.specs import IMAGE_SPECS
 from common.errors import InputError
 from common.runs.files import UNREADABLE, cache_folder, write_atomic
+from common.spaces.base import SearchSpace
 
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "valid", "test")
 CACHE_VERSION = 1  # to be raised whenever what a reader computes from a file changes
-_ACCURACY_NAME = re.compile(rf"({'|'.join(IMAGE_SPECS)})_({'|'.join(SPLITS)})_([1-9]\d*)")
+_ACCURACY_NAME = re.compile(rf"(\w[\w.-]*?)_({'|'.join(SPLITS)})(?:_([1-9]\d*))?")
 
 
 def read_head(path: Path, size: int) -> bytes:
@@ -44,13 +44,13 @@ def sha256_of(path: Path) -> str:
 
 
 def parse_accuracy_name(name: str) -> tuple[str, str, int] | None:
-    """(dataset, split, epochs) of `cifar10_test_200`; None for a name that is not of this form."""
+    """(dataset, split, epochs) of `cifar10_test_200`, epochs 0 of `cifar10_test`; None for a name of another form."""
     match = _ACCURACY_NAME.fullmatch(name)
-    return (match[1], match[2], int(match[3])) if match else None
+    return (match[1], match[2], int(match[3] or 0)) if match else None
 
 
 def accuracy_column(
-    path: Path,
+    path: Path | str,
     dataset: str,
     split: str,
     epochs: int,
@@ -75,6 +75,27 @@ def accuracy_column(
     if measured.max() <= 1:
         raise InputError(f"{path}: all of {name} is within [0, 1]; accuracies must be given in percent")
     return Column(name, np.ascontiguousarray(values, dtype=np.float64), "%", dataset, split, epochs, note)
+
+
+# architectures -------------------------------------------------------------------------------------------------------
+
+
+def arch_codes(
+    path: Path | str, space: SearchSpace, texts: Sequence[str], *, row_name: Callable[[int], str] = "row {}".format
+) -> np.ndarray:
+    """(N, space.code_length) codes of texts. Raises InputError naming the row of one that is malformed or repeated."""
+    archs = []
+    for row, text in enumerate(texts):
+        try:
+            archs.append(space.parse(text))
+        except ValueError as error:
+            raise InputError(f"{path}: {row_name(row)}: {error}") from error
+    codes = space.to_codes(archs)
+    first: dict[bytes, int] = {}
+    for row, code in enumerate(codes):
+        if (other := first.setdefault(code.tobytes(), row)) != row:
+            raise InputError(f"{path}: {row_name(row)}: the architecture is already given in {row_name(other)}")
+    return codes
 
 
 # csv files -----------------------------------------------------------------------------------------------------------

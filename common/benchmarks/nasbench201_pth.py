@@ -12,8 +12,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common.benchmarks.files import accuracy_column, cached_arrays, parse_accuracy_name, read_head, sha256_of
-from common.benchmarks.nasbench201_csv import cell_codes
+from common.benchmarks.files import (
+    accuracy_column,
+    arch_codes,
+    cached_arrays,
+    parse_accuracy_name,
+    read_head,
+    sha256_of,
+)
 from common.benchmarks.table import BenchmarkTable, Source
 from common.errors import InputError
 from common.spaces.nasbench201 import NasBench201
@@ -115,7 +121,7 @@ def results_arrays(path: Path, texts: Sequence[str], values: Mapping[str, np.nda
     if not names:
         raise InputError(f"{path}: holds no accuracy of a trained network")
     return {
-        "codes": cell_codes(path, texts, row_name="architecture {}".format),
+        "codes": arch_codes(path, NasBench201(), texts, row_name="architecture {}".format),
         "names": np.array(names),
         "values": np.stack([values[name] for name in names]),
     }

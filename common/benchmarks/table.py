@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from common.errors import InputError
+from common.seeds import named_rngs
 from common.spaces import SearchSpace
 
 PERCENT = "%"
@@ -19,7 +20,8 @@ PERCENT = "%"
 class Column:
     """One measured quantity of every architecture of a table.
 
-    Accuracy columns are called `{dataset}_{split}_{epochs}` and hold percent; a value that was not measured is NaN.
+    Accuracy columns are called `{dataset}_{split}_{epochs}`, or `{dataset}_{split}` where nobody says how long was
+    trained, and hold percent; others (parameters, times, scores) belong to no data set. What was not measured is NaN.
     """
 
     name: str
@@ -56,23 +58,21 @@ class FeatureSource(Protocol):
 
 
 @dataclass(frozen=True)
-class FirstRows:
-    """The first `count` rows of a feature source."""
+class ChosenRows:
+    """Some rows of a feature source."""
 
     source: FeatureSource
-    count: int
+    chosen: np.ndarray  # (n,) int64
 
     @property
     def shape(self) -> tuple[int, int, int]:
         return self.source.shape
 
     def __len__(self) -> int:
-        return self.count
+        return len(self.chosen)
 
     def rows(self, indices: np.ndarray) -> np.ndarray:
-        if len(indices) and np.max(indices) >= self.count:
-            raise IndexError(f"row {np.max(indices)} of the first {self.count}")
-        return self.source.rows(indices)
+        return self.source.rows(self.chosen[indices])
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class BenchmarkTable:
         """Raises InputError naming the columns there are."""
         if name not in self.columns:
             raise InputError(
-                f"{self.source.path}: no column {name!r}; the table has: {', '.join(self.columns) or 'no columns'}"
+                f"{self._where}: no column {name!r}; the table has: {', '.join(self.columns) or 'no columns'}"
             )
         return self.columns[name]
 
@@ -121,20 +121,70 @@ class BenchmarkTable:
     def head(self, count: int) -> BenchmarkTable:
         """The table's first rows. Raises InputError unless `count` is in 2..len(table)."""
         if not 2 <= count <= len(self):
-            raise InputError(f"{self.source.path}: cannot take {count} of its {len(self)} rows; give 2 to {len(self)}")
+            raise InputError(f"{self._where}: cannot take {count} of its {len(self)} rows; give 2 to {len(self)}")
+        return self.rows(np.arange(count))
+
+    def rows(self, indices: np.ndarray) -> BenchmarkTable:
+        """The table of some rows, in the order of `indices` (n,). Raises IndexError for a row that is not there."""
+        indices = np.asarray(indices, dtype=np.int64)
         return replace(
             self,
-            columns={name: replace(column, values=column.values[:count]) for name, column in self.columns.items()},
-            codes=None if self.codes is None else self.codes[:count],
-            prepared=None if self.prepared is None else FirstRows(self.prepared, count),
-            labels=self.labels[:count],
-            keys=self.keys[:count],
+            columns={name: replace(column, values=column.values[indices]) for name, column in self.columns.items()},
+            codes=None if self.codes is None else self.codes[indices],
+            prepared=None if self.prepared is None else ChosenRows(self.prepared, indices),
+            labels=tuple(self.labels[index] for index in indices) if self.labels else (),
+            keys=tuple(self.keys[index] for index in indices) if self.keys else (),
         )
+
+    def sample(self, count: int, seed: int, column: str | None = None) -> BenchmarkTable:
+        """`count` random rows that have a value in a column (by default `default_column`), in the table's order.
+
+        They are the training architectures of `python -m renas` with that seed.
+        Raises: InputError when the table has not so many.
+        """
+        known = np.flatnonzero(~np.isnan(self.values(column)))
+        if not 1 <= count <= len(known):
+            name = column or self.default_column
+            raise InputError(f"{self._where}: cannot sample {count} of {len(known)} rows with a value of {name}")
+        chosen = named_rngs(seed, "sample")["sample"].choice(known, size=count, replace=False)
+        return self.rows(np.sort(chosen))
+
+    @property
+    def default_column(self) -> str:
+        """What is learnt unless a column is named: the first data set's validation accuracy after the longest training.
+
+        Test accuracy where there is no validation, and the first column where there are no accuracies.
+        Raises: InputError for a table without columns.
+        """
+        if not self.columns:
+            raise InputError(f"{self._where}: it has no columns")
+        found = [
+            column for split in ("valid", "test") for column in self.accuracies(next(iter(self.datasets), ""), split)
+        ]
+        return found[0].name if found else next(iter(self.columns))
+
+    def values(self, column: str | None = None) -> np.ndarray:
+        """(N,) float64 values of a column, by default of `default_column`; NaN where it was not measured."""
+        return self.column(column or self.default_column).values
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the columns that are no accuracies: scores, parameters, times."""
+        return [name for name, column in self.columns.items() if not column.dataset]
+
+    @property
+    def archs(self) -> list[Any]:
+        """The architecture values of all rows. Raises InputError for a table without a space."""
+        return [self.arch(row) for row in range(len(self))]
+
+    @property
+    def _where(self) -> str:
+        return self.source.path or self.source.title
 
     def arch(self, index: int) -> Any:
         """The architecture value of a row. Raises InputError for a table without a space."""
         if self.space is None or self.codes is None:
-            raise InputError(f"{self.source.path}: holds tensors only, not architectures")
+            raise InputError(f"{self._where}: holds tensors only, not architectures")
         return self.space.from_code(self.codes[index])
 
     def arch_text(self, index: int) -> str:

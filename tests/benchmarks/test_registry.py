@@ -44,7 +44,7 @@ def test_readers_load_torch_and_the_official_apis_only_to_read():
 def test_content_decides_and_a_trailing_slash_does_not_matter(table_file: Path):
     for path in (table_file, str(table_file), f"{table_file}/"):
         table = load_benchmark(path)
-        assert table.source.kind == "nasbench201_csv"
+        assert table.source.kind == "csv"
         assert table.arch_text(0) == CELL
 
 
@@ -83,17 +83,17 @@ def test_an_empty_folder_is_refused(tmp_path: Path):
         load_benchmark(tmp_path)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in READERS if kind != "nasbench201_csv"])
+@pytest.mark.parametrize("kind", [kind for kind in READERS if kind != "csv"])
 def test_content_that_is_not_of_the_named_kind_is_refused(table_file: Path, kind: str):
     with pytest.raises(InputError, match=f"not of kind '{kind}'"):
         load_benchmark(table_file, kind=kind)
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones(table_file: Path):
-    with pytest.raises(InputError, match=r"unknown kind of benchmark 'csv'.*nasbench201_csv"):
-        load_benchmark(table_file, kind="csv")
+    with pytest.raises(InputError, match=r"unknown kind of benchmark 'tsv'.*csv"):
+        load_benchmark(table_file, kind="tsv")
     with pytest.raises(InputError, match="unknown kind"):
-        load_reader("csv")
+        load_reader("tsv")
 
 
 def test_the_space_has_the_skeleton_of_the_data_set(table_file: Path):
