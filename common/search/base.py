@@ -5,10 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from common.evaluators.base import Bounds
+from common.predictors.base import NoSettings
+from common.search.candidates import Candidates, Pool, candidates_of
 from common.search.history import History
+from common.spaces.base import SearchSpace
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,27 @@ class Strategy(ABC):
     Every random draw depends on the strategy's seed, a role and the place in the history (`common.seeds.rng_for`), so a
     search that was killed goes on from its records as if nothing had happened. What is dear to compute may be cached,
     as long as the same history gives the same proposal.
+
+    A strategy made by name (`common.search.make_strategy`) is constructed as
+    `Class(space, seed, settings=None, pool=None)`, with further keywords for the parts that it uses (`predictor`,
+    `encoding`); it may leave out the arguments that mean nothing to it, except for `space` and `seed`.
+
+    name: in its registry. Settings: a frozen dataclass of its settings (fields made by `common.runs.config.key`); they
+    become STRATEGY.* settings on the command line.
     """
 
-    name: str
+    name: ClassVar[str]
+    Settings: ClassVar[type] = NoSettings
+
+    candidates: Candidates
+
+    def __init__(
+        self, space: SearchSpace, seed: int, settings: Any = None, pool: Pool | Sequence[Any] | None = None
+    ) -> None:
+        """pool: the architectures that may be proposed, isomorphic ones once; the whole space if None."""
+        self.space, self.seed = space, seed
+        self.settings = settings if settings is not None else self.Settings()
+        self.candidates = candidates_of(space, pool)
 
     @abstractmethod
     def propose(self, history: History, room: int) -> Proposal:
