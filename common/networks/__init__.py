@@ -31,12 +31,15 @@ NETWORKS = Registry(
 def build_network(space: SearchSpace[Any], arch: Any) -> TappedNetwork:
     """A freshly initialised trainable network (torch's current random state decides the weights).
 
-    A space of one's own that has a method `build(arch)` is asked for it; for the others NETWORKS says who builds.
-    Raises: InputError for a space that has neither.
+    A space of one's own that has a method `build(arch)` is asked for it, and its attribute `taps` names the modules
+    whose outputs are the features (`common.networks.taps.as_tapped`); for the others NETWORKS says who builds.
+    Raises: InputError for a space that has neither, and for taps that are missing or not there.
     """
     own = getattr(space, "build", None)
     if own is not None:
-        return cast("TappedNetwork", own(arch))
+        from common.networks.taps import as_tapped
+
+        return as_tapped(own(arch), getattr(space, "taps", ()))
     if space.name not in NETWORKS:
         raise InputError(f"search space {space.name!r} has no networks: give it a method build(arch) -> nn.Module")
     return cast("TappedNetwork", NETWORKS.load(space.name)(space, arch))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from common.errors import InputError
-from common.networks.base import TappedNetwork
+from common.runs.files import cache_folder
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def state_dict_of(path: Path, stored: Mapping[str, Any]) -> dict[str, Tensor]:
     return {key.removeprefix("module."): value for key, value in inner.items()}
 
 
-def fill(network: TappedNetwork, name: str, path: Path, state: Mapping[str, Tensor]) -> None:
+def fill(network: nn.Module, name: str, path: Path, state: Mapping[str, Tensor]) -> None:
     """Loads `state` into the network. Raises InputError naming the first key or shape that does not fit."""
     # Older torch kept no such counts, and nothing here reads them.
     own = {key: value for key, value in network.state_dict().items() if not key.endswith("num_batches_tracked")}
@@ -57,6 +58,40 @@ def fill(network: TappedNetwork, name: str, path: Path, state: Mapping[str, Tens
         key = differing[0]
         raise InputError(f"{path}: {key!r} is {tuple(state[key].shape)}, {name} has {tuple(own[key].shape)}")
     network.load_state_dict(state, strict=False)
+
+
+def fold_biases(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights without the biases of convolutions that a batch norm follows, by the names of ResNets.
+
+    The batch norm takes such a bias off again with the mean, so it is subtracted from the running mean instead.
+    """
+    made = dict(state)
+    for key in list(made):
+        mean = re.sub(r"conv(\d)\.bias$", r"bn\1.running_mean", key)
+        mean = re.sub(r"(downsample|shortcut)\.0\.bias$", r"\1.1.running_mean", mean)
+        if mean != key and mean in made:
+            made[mean] = made[mean] - made.pop(key)
+    return made
+
+
+def download_weights(url: str) -> Path:
+    """A weights file in the cache folder, downloaded on first use and checked against the hash in its name.
+
+    Raises: InputError when it is not there and cannot be downloaded.
+    """
+    from torch.hub import download_url_to_file
+
+    file = cache_folder() / "teachers" / url.rpartition("/")[2]
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            download_url_to_file(url, str(file), hash_prefix=file.stem.rpartition("-")[2])
+        except (OSError, RuntimeError) as error:  # no network (URLError is an OSError); a wrong hash
+            reason = str(getattr(error, "reason", None) or error).partition("\n")[0]
+            raise InputError(
+                f"weights cannot be downloaded into {file.parent} ({reason}); put {url} there, or name a file"
+            ) from None
+    return file
 
 
 def _some(keys: Mapping[str, Any]) -> str:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from common.errors import InputError
 from common.networks.base import TappedNetwork
-from common.networks.checkpoints import fill, read_checkpoint, state_dict_of
-from common.runs.files import cache_folder
+from common.networks.checkpoints import download_weights, fill, fold_biases, read_checkpoint, state_dict_of
 
 NAME = "fbresnet152"
 TORCHVISION = "torchvision"  # instead of a file: the weights that torchvision publishes
@@ -47,7 +44,9 @@ def load(path: Path, num_classes: int) -> ResNet152:
     Those are IMAGENET1K_V1, trained in the way of FB's (78.3 % top-1, FB's 77.4), and downloaded on first use.
     Raises: InputError when the file is missing, of another network or number of classes, or cannot be downloaded.
     """
-    file = downloaded() if str(path) == TORCHVISION else path
+    from torchvision.models import ResNet152_Weights
+
+    file = download_weights(ResNet152_Weights.IMAGENET1K_V1.url) if str(path) == TORCHVISION else path
     network = build(num_classes)
     fill(network, NAME, file, in_torchvisions_form(state_dict_of(file, read_checkpoint(file))))
     return network
@@ -56,33 +55,6 @@ def load(path: Path, num_classes: int) -> ResNet152:
 def in_torchvisions_form(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights of the FB-ResNet-152 as torchvision's network has them; any others as they are.
 
-    FB's classifier is called `last_linear`, and FB's convolutions have a bias. A batch norm follows each of them, which
-    takes the bias off again with the mean: it is subtracted from the running mean instead.
+    FB's classifier is called `last_linear`, and FB's convolutions have a bias.
     """
-    made = {key.replace("last_linear.", "fc."): value for key, value in state.items()}
-    for key in list(made):
-        mean = re.sub(r"conv(\d)\.bias$", r"bn\1.running_mean", key)
-        mean = re.sub(r"downsample\.0\.bias$", "downsample.1.running_mean", mean)
-        if mean != key and mean in made:
-            made[mean] = made[mean] - made.pop(key)
-    return made
-
-
-def downloaded() -> Path:
-    """torchvision's ResNet-152 weights in the cache folder. Raises InputError when they are not there and cannot be."""
-    from torch.hub import download_url_to_file
-    from torchvision.models import ResNet152_Weights
-
-    url: str = ResNet152_Weights.IMAGENET1K_V1.url
-    file = cache_folder() / "teachers" / url.rpartition("/")[2]
-    if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            download_url_to_file(url, str(file), hash_prefix=file.stem.rpartition("-")[2])
-        except (OSError, RuntimeError) as error:  # no network (URLError is an OSError); a wrong hash
-            reason = str(getattr(error, "reason", None) or error).partition("\n")[0]
-            raise InputError(
-                f"torchvision's ResNet-152 weights cannot be downloaded into {file.parent} ({reason}); "
-                f"put {url} there, or name a file of weights"
-            ) from None
-    return file
+    return fold_biases({key.replace("last_linear.", "fc."): value for key, value in state.items()})

@@ -41,9 +41,10 @@ class SpaceExhausted(RuntimeError):
 class SearchSpace(ABC, Generic[Arch]):
     """A search space: architectures as values, as text, and as integer codes.
 
-    Networks are made of them elsewhere (`common.networks.build_network`); a space of one's own may have a method
-    `build(arch) -> nn.Module` for that. This is all that a search needs that trains its candidates. Spaces whose cells
-    have feature tensors (ReNAS) are `TensorSpace`s.
+    Networks are made of them elsewhere (`common.networks.build_network`); a space of one's own has a method
+    `build(arch) -> nn.Module` for that, and in `taps` the names of the modules in it whose outputs are the features.
+    This is all that a search needs that trains its candidates. Spaces whose cells have feature tensors (ReNAS) are
+    `TensorSpace`s.
 
     Two views of an architecture are used. The *value* (`Arch`, frozen and hashable) is for people and for walking
     the space one architecture at a time. The *code* (a row of `code_length` uint8) is for work on many

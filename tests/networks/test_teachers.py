@@ -26,6 +26,7 @@ def test_every_teacher_gives_logits_and_three_feature_maps(name: str) -> None:
         logits, taps = network.forward_taps(torch.randn(2, 3, 16, 16))
     widths, sizes = {
         "resnet20": ((16, 32, 64), (16, 8, 4)),
+        "resnet32": ((16, 32, 64), (16, 8, 4)),
         "resnet101": ((256, 1024, 2048), (16, 4, 2)),
         "nasbench201": ((16, 32, 64), (16, 8, 4)),
         "fbresnet152": ((64, 512, 2048), (4, 2, 1)),
@@ -34,8 +35,8 @@ def test_every_teacher_gives_logits_and_three_feature_maps(name: str) -> None:
     assert [tap.shape for tap in taps] == [(2, w, s, s) for w, s in zip(widths, sizes, strict=True)]
 
 
-def resnet20_reference(w: dict[str, Tensor], x: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """ResNet-20 written as in the paper, straight from the weights."""
+def resnet_reference(w: dict[str, Tensor], x: Tensor, blocks: int) -> tuple[Tensor, list[Tensor]]:
+    """A CIFAR ResNet written as in the paper, from its weights; projections where there are weights of such."""
 
     def norm(x: Tensor, key: str) -> Tensor:
         mean, var, scale, shift = (w[f"{key}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
@@ -44,12 +45,14 @@ def resnet20_reference(w: dict[str, Tensor], x: Tensor) -> tuple[Tensor, list[Te
     x = F.relu(norm(F.conv2d(x, w["conv1.weight"], padding=1), "bn1"))
     taps = []
     for stage in (1, 2, 3):
-        for block in range(3):
+        for block in range(blocks):
             key = f"layer{stage}.{block}"
             stride = 2 if stage > 1 and block == 0 else 1
             y = F.relu(norm(F.conv2d(x, w[f"{key}.conv1.weight"], stride=stride, padding=1), f"{key}.bn1"))
             y = norm(F.conv2d(y, w[f"{key}.conv2.weight"], padding=1), f"{key}.bn2")
-            if stride == 2:
+            if f"{key}.shortcut.0.weight" in w:
+                x = norm(F.conv2d(x, w[f"{key}.shortcut.0.weight"], stride=stride), f"{key}.shortcut.1")
+            elif stride == 2:
                 quarter = torch.zeros_like(y)[:, : y.shape[1] // 4]
                 x = torch.cat((quarter, x[:, :, ::2, ::2], quarter), dim=1)
             x = F.relu(x + y)
@@ -71,7 +74,26 @@ def test_resnet20_is_the_papers_with_parameter_free_shortcuts() -> None:
     assert sum(p.numel() for p in network.parameters()) == 269_722
     x = torch.randn(2, 3, 32, 32)
     with torch.inference_mode():
-        assert_same(network, x, *resnet20_reference(network.state_dict(), x))
+        assert_same(network, x, *resnet_reference(network.state_dict(), x, blocks=3))
+
+
+def test_resnet32_has_five_blocks_a_stage_and_projections() -> None:
+    network = unlike_start(build_teacher("resnet32", 100))
+    assert sum(p.numel() for p in network.parameters()) == 472_756
+    x = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        assert_same(network, x, *resnet_reference(network.state_dict(), x, blocks=5))
+
+
+def test_resnet32_takes_weights_with_downsamples_and_a_biased_stem_for_what_they_were(tmp_path: Path) -> None:
+    ours = unlike_start(build_teacher("resnet32", 10))
+    bias, x = torch.randn(16), torch.randn(2, 3, 16, 16)
+    state = {key.replace("shortcut", "downsample"): value for key, value in ours.state_dict().items()}
+    torch.save({"state_dict": {**state, "conv1.bias": bias}}, tmp_path / "w.pt")
+    loaded = load_teacher("resnet32", tmp_path / "w.pt", 10)
+    ours.conv1.register_forward_hook(lambda _, __, output: output + bias.view(-1, 1, 1))
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded(x), ours(x), rtol=1e-4, atol=1e-4)
 
 
 def test_resnet101_is_torchvisions_with_a_stem_for_small_images() -> None:
@@ -136,6 +158,55 @@ def test_weights_that_do_not_fit_are_named_with_what_is_wrong(tmp_path: Path) ->
         load_teacher("resnet20", tmp_path / "none.th", 10)
     with pytest.raises(InputError, match="unknown teacher 'vgg'; choose from resnet20"):
         build_teacher("vgg", 10)
+
+
+# others' networks --------------------------------------------------------------------------------------------------
+
+TAPS = ("layer1", "layer2", "layer4")
+
+
+@pytest.mark.parametrize("name", ["resnet18", "torchvision:resnet18"])
+def test_torchvisions_networks_are_teachers_by_their_names(name: str, tmp_path: Path) -> None:
+    from torchvision.models import resnet18
+
+    theirs = unlike_start(resnet18(num_classes=7))
+    torch.save(theirs.state_dict(), tmp_path / "w.pt")
+    loaded = load_teacher(name, tmp_path / "w.pt", 7, taps=TAPS)
+    x = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        logits, taps = loaded.forward_taps(x)
+        assert torch.equal(logits, theirs(x))
+        assert [tuple(tap.shape) for tap in taps] == [(2, 64, 8, 8), (2, 128, 4, 4), (2, 512, 1, 1)]
+    assert not any(p.requires_grad for p in loaded.parameters())
+    with pytest.raises(InputError, match=r"a .*resnet18 of 7 classes, the data set has 8"):
+        load_teacher(name, tmp_path / "w.pt", 8, taps=TAPS)
+    with pytest.raises(InputError, match=r"ResNet does not say where its features are.*layer1, layer2"):
+        load_teacher(name, tmp_path / "w.pt", 7)
+
+
+def test_our_resnet101_is_not_torchvisions() -> None:
+    with torch.device("meta"):
+        assert build_teacher("resnet101", 10).conv1[0].stride == (1, 1)  # type: ignore[index, union-attr]
+        theirs = build_teacher("torchvision:resnet101", 10, taps=("layer1",))
+    assert theirs.module.conv1.stride == (2, 2)  # type: ignore[union-attr]
+
+
+def test_a_teacher_of_ones_own_is_reached_by_import_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_teacher.py").write_text(
+        "from torch import nn\n"
+        "def build(num_classes):\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 6 * 6, num_classes))\n"
+        "size = len\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    network = build_teacher("own_teacher:build", 5, taps=("1",))
+    logits, taps = network.forward_taps(torch.randn(2, 3, 8, 8))
+    assert (logits.shape, [tap.shape for tap in taps]) == ((2, 5), [(2, 4, 6, 6)])
+    torch.save({"state_dict": network.state_dict()}, tmp_path / "w.pt")  # as a trained teacher of ours is written
+    x = torch.randn(2, 3, 8, 8)
+    assert torch.equal(load_teacher("own_teacher:build", tmp_path / "w.pt", 5, taps=("1",))(x), network(x))
+    with pytest.raises(InputError, match="has nothing called 'built'"):
+        build_teacher("own_teacher:built", 5)
 
 
 class Touch:
@@ -286,3 +357,21 @@ def test_the_published_resnet20_classifies_cifar10_as_it_should(shared_data: Pat
     teacher = load_teacher("resnet20", shared_data / "teachers" / "resnet20_cifar10.th", 10)
     assert evaluate(teacher, some) > 89
     assert np.isclose(evaluate(teacher, some, mode="train"), 88, atol=4)
+
+
+@pytest.mark.shared
+def test_the_published_resnet32_classifies_cifar100_as_it_should(shared_data: Path) -> None:
+    images = load_images("cifar100", shared_data / "cifar" / "cifar100_subset.npz")
+    teacher = load_teacher("resnet32", shared_data / "teachers" / "resnet32_cifar100.pt", 100)
+    assert evaluate(teacher, images) == pytest.approx(69.9, abs=0.1)
+
+
+@pytest.mark.shared
+def test_the_published_resnet32_classifies_tiny_imagenet_as_it_should(shared_data: Path) -> None:
+    teacher = load_teacher("resnet32", shared_data / "teachers" / "resnet32_tinyimagenet32.pt", 200)
+    with np.load(shared_data / "tiny_imagenet" / "tiny_imagenet120_32px.npz") as stored:
+        x, y = (torch.from_numpy(stored[key]) for key in ("x_test", "y_test"))
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    with torch.inference_mode():
+        found = [teacher(((part / 255 - mean) / std).permute(0, 3, 1, 2)).argmax(1) for part in x.split(400)]
+    assert (torch.cat(found) == y).float().mean() == pytest.approx(0.49, abs=0.005)
