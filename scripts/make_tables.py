@@ -1,11 +1,13 @@
-"""Rewrites the tables in README.md from the summaries in docs/results, and from nothing else.
+"""Rewrites the tables in README.md and docs/ from the summaries in docs/results, and from nothing else.
 
-A table stands between `<!-- table NAME -->` and `<!-- end NAME -->`; a table whose summaries are not all there says so.
+A table stands between `<!-- table NAME -->` and `<!-- end NAME -->`. A summary that is missing is an error: a table
+never leaves a row out in silence.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +20,14 @@ from common.runs import write_atomic
 
 PROG = "python scripts/make_tables.py"
 ROOT = Path(__file__).resolve().parents[1]
-RENAS, RMINAS = ROOT / "docs/results/renas", ROOT / "docs/results/rminas"
+RESULTS = ROOT / "docs/results"
+RENAS, RMINAS = RESULTS / "renas", RESULTS / "rminas"
 
-# What the paper printed (Xu et al., CVPR 2021): NAS-Bench-201 test accuracy of the found cell; NAS-Bench-101 test
-# accuracy and rank of the found cell for its six variants.
+# What the papers printed. ReNAS (Xu et al., CVPR 2021): NAS-Bench-201 test accuracy of the found cell, and
+# NAS-Bench-101 test accuracy and rank of the found cell for its six variants. RMI-NAS (Zheng et al., CVPR 2022):
+# NAS-Bench-201.
 PAPER_SEARCHES = {"cifar10": "93.99 ± 0.25", "cifar100": "72.12 ± 0.79"}
+PAPER_RMI_CIFAR10 = "94.28 ± 0.10"
 DEFAULT_VARIANT = 4
 PAPER_VARIANTS = (
     "92.36 ± 0.27 (16.93)",
@@ -33,31 +38,80 @@ PAPER_VARIANTS = (
     "93.95 ± 0.11 (0.02)",
 )
 
+Link = Callable[[Path], str]  # a file of ours as the address that the document with the table must use
+
 
 def main() -> None:
     parser = OneLineParser(PROG, __doc__ or "")
-    parser.add_argument("--readme", type=Path, default=ROOT / "README.md", help="file to rewrite")
+    parser.add_argument("files", nargs="*", type=Path, help="documents to rewrite (default: README.md and docs/)")
     args = parser.parse_args()
-    before = args.readme.read_text()
-    after = with_tables(before)
+    for file in args.files or documents():
+        print(f"{file}: {'rewritten' if rewrite(file) else 'up to date'}")
+
+
+def rewrite(file: Path) -> bool:
+    """Makes the tables of a document anew; whether that changed it."""
+    before = file.read_text(encoding="utf-8")
+    after = with_tables(before, file.resolve().parent)
     if after != before:
-        write_atomic(args.readme, lambda file: file.write(after.encode()))
-    print(f"{args.readme}: {'rewritten' if after != before else 'up to date'}")
+        write_atomic(file, lambda out: out.write(after.encode()))
+    return after != before
 
 
-def with_tables(text: str) -> str:
-    """`text` with every marked table made anew. Raises InputError for a table nobody knows."""
+def documents() -> list[Path]:
+    """The README and every page of docs/ that holds a table."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [page for page in pages if "<!-- table " in page.read_text(encoding="utf-8")]
+
+
+def with_tables(text: str, folder: Path = ROOT) -> str:
+    """`text` of a document in `folder` with every marked table made anew. Raises InputError for an unknown table."""
+
+    def link(file: Path) -> str:
+        return os.path.relpath(file, folder).replace(os.sep, "/")
 
     def make(match: re.Match[str]) -> str:
         name = match["name"]
         if name not in TABLES:
             raise InputError(f"no table {name!r}; known: {', '.join(TABLES)}")
-        return f"<!-- table {name} -->\n{TABLES[name]()}\n<!-- end {name} -->"
+        return f"<!-- table {name} -->\n{TABLES[name](link)}\n<!-- end {name} -->"
 
     return re.sub(r"<!-- table (?P<name>\S+) -->\n.*?<!-- end (?P=name) -->", make, text, flags=re.DOTALL)
 
 
-def searches_table() -> str:
+# the README's table ------------------------------------------------------------------------------------------------
+
+
+def headline_table(link: Link) -> str:
+    lines = [
+        "| method | space, images | budget | Kendall tau | found, test % (n) | published |",
+        "|---|---|---|---|---|---|",
+    ]
+    for dataset, paper in PAPER_SEARCHES.items():
+        name = f"nasbench201_{dataset}"
+        s = _summary(name)
+        lines.append(
+            f"| [ReNAS]({link(RENAS / f'{name}.json')}) | NAS-Bench-201, {dataset} | {s['n_train']} + 10 trained cells "
+            f"| {_pm(s, 'kendall_tau', 3)} | **{_pm(s, 'test_acc', 2)}** ({s['n']}) | {paper} |"
+        )
+    for name, what in (
+        ("nb201_60updates", "RMI-NAS, 60 of 150 updates"),
+        ("nb201_cifar10_fast", "RMI-NAS, raced, with size"),
+    ):
+        file = RMINAS / f"search_{name}.json"
+        s = _read(file)
+        updates = sum(run["updates"] for run in s["runs"]) / s["n"]
+        lines.append(
+            f"| [{what}]({link(file)}) | NAS-Bench-201, {s['dataset']} | {updates:,.0f} updates of small networks "
+            f"| {_pm(s, 'kendall_tau', 3)} | **{_pm(s, 'test_acc', 2)}** ({s['n']}) | {PAPER_RMI_CIFAR10} |"
+        )
+    return "\n".join(lines)
+
+
+# ReNAS -------------------------------------------------------------------------------------------------------------
+
+
+def searches_table(link: Link) -> str:
     lines = [
         "| data set | trained on, reported | n | found, test % | paper, test % | best of the 424 alone, test % "
         "| Kendall tau | labelled cells only |",
@@ -69,10 +123,10 @@ def searches_table() -> str:
             f"| {dataset} | {s['label']}, {s['report']} | {s['n']} | **{_pm(s, 'test_acc', 2)}** | {paper} "
             f"| {_random(s)} | {_pm(s, 'kendall_tau', 3)} | {_pm(s, 'kendall_tau_labelled', 3)} |"
         )
-    return "\n".join([*lines, "", _provenance(_summary("nasbench201_cifar10"))])
+    return "\n".join([*lines, "", _provenance(_summary("nasbench201_cifar10"), link)])
 
 
-def variants_table() -> str:
+def variants_table(link: Link) -> str:
     lines = [
         "| variant | features | loss | n | Kendall tau | found, test % | the ten proposed, test % "
         "| paper, NAS-Bench-101: test % (rank %) |",
@@ -86,68 +140,88 @@ def variants_table() -> str:
             f"| ReNAS-{number} | {features} | {loss} | {s['n']} | {_pm(s, 'kendall_tau', 3)} | {_pm(s, 'test_acc', 2)} "
             f"| {_pm(s, 'proposed_acc', 2)} | {paper} |"
         )
-    return "\n".join([*lines, "", _provenance(_summary("variant_1"))])
+    return "\n".join([*lines, "", _provenance(_summary("variant_1"), link)])
 
 
-def rmi_searches_table() -> str:
+# RMI-NAS -----------------------------------------------------------------------------------------------------------
+
+
+def rmi_searches_table(link: Link) -> str:
     lines = [
         "| search | space, images | updates, racing, weight of the size | n | found, test % | rank | by vote "
         "| by the model | evaluations | updates a candidate | seconds | Kendall tau | device |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, s in _rmi_summaries("search"):
+    for file in _rmi_summaries("search"):
+        s = _read(file)
         r, mean = s["settings"]["RMINAS"], s["mean"]
         race = f"z = {r['RACE']:g}, rounds of {r['ROUND']}" if r["RACE"] else "no racing"
         race += f", size {r['SIZE']:g}" if r.get("SIZE") else ""
         updates = sum(run["updates"] for run in s["runs"]) / sum(run["evaluations"] for run in s["runs"])
         known = mean["test_acc"] is not None
-        link = f"[{name}](docs/results/rminas/search_{name}.json)"
         lines.append(
-            f"| {link} | {s['space']}, {s['dataset']} | {r['OBSERVE']}, {race} | {s['n']} "
+            f"| [{file.stem.removeprefix('search_')}]({link(file)}) | {s['space']}, {s['dataset']} "
+            f"| {r['OBSERVE']}, {race} | {s['n']} "
             f"| {'**' + _pm(s, 'test_acc', 2) + '**' if known else 'not known'} "
-            f"| {_pm(s, 'rank', 0) if known else ''} | {_elected(s, 'sum')} | {_elected(s, 'model')} "
+            f"| {_pm(s, 'rank', 0) if known else ''} | {_chosen(s, 'sum')} | {_chosen(s, 'model')} "
             f"| {mean['evaluations']:.0f} | {updates:.0f} "
             f"| {mean['search_s']:.0f} | {_pm(s, 'kendall_tau', 3) if known else ''} | {s['environment']['device']} |"
         )
     return "\n".join(lines)
 
 
-def _elected(summary: dict[str, Any], rule: str) -> str:
-    """What another rule makes of the same evaluations."""
+def _chosen(summary: dict[str, Any], rule: str) -> str:
+    """What another rule would have chosen from the same evaluations."""
     found = [run["elected"][rule]["test_acc"] for run in summary["runs"]]
     return "" if None in found else _spread(*mean_std(found), len(found), 2)
 
 
-def rmi_rankings_table() -> str:
+def rmi_rankings_table(link: Link) -> str:
     lines = [
         "| ranking | space, images | n | tau at step 10 | 30 | 60 | 100 | 150 | last step (which) | params | FLOPs |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, s in _rmi_summaries("rank"):
+    for file in _rmi_summaries("rank"):
+        s = _read(file)
         for run in s["runs"]:
             by_step, rows = run["kendall_tau_by_step"], {row["score"]: row["kendall_tau"] for row in run["rows"]}
             last = len(by_step) - 1
             taus = " | ".join(f"{by_step[step]:.3f}" if step <= last else "" for step in (10, 30, 60, 100, 150))
-            link = f"[{name}](docs/results/rminas/rank_{name}.json)"
             lines.append(
-                f"| {link} | {s['space']}, {s['dataset']} | {run['n']} | {taus} "
-                f"| {by_step[last]:.3f} ({last}) | {rows['params']:.3f} | {rows['FLOPs']:.3f} |"
+                f"| [{file.stem.removeprefix('rank_')}]({link(file)}) | {s['space']}, {s['dataset']} | {run['n']} "
+                f"| {taus} | {by_step[last]:.3f} ({last}) | {rows['params']:.3f} | {rows['FLOPs']:.3f} |"
             )
     return "\n".join(lines)
 
 
-def _rmi_summaries(kind: str) -> list[tuple[str, dict[str, Any]]]:
+def _rmi_summaries(kind: str) -> list[Path]:
     files = sorted(RMINAS.glob(f"{kind}_*.json"))
     if not files:
         raise InputError(f"{RMINAS}: no {kind}_*.json (the summary.json of a run)")
-    return [(file.stem.removeprefix(f"{kind}_"), json.loads(file.read_text())) for file in files]
+    return files
 
 
-TABLES: dict[str, Callable[[], str]] = {
+# where the results come from ---------------------------------------------------------------------------------------
+
+
+def revisions_table(link: Link) -> str:
+    """Every committed summary with the revision that made it; a `+` marks a tree with uncommitted changes."""
+    files = sorted(RESULTS.glob("*/*.json"))
+    lines = ["| summary | revision | from a changed tree |", "|---|---|---|"]
+    for file in files:
+        revision = _read(file).get("environment", {}).get("revision", "")
+        name = file.relative_to(RESULTS).with_suffix("").as_posix()
+        lines.append(f"| [{name}]({link(file)}) | {revision or 'not recorded'} | {'yes' if '+' in revision else ''} |")
+    return "\n".join(lines)
+
+
+TABLES: dict[str, Callable[[Link], str]] = {
+    "headline": headline_table,
     "searches": searches_table,
     "variants": variants_table,
     "rmi_searches": rmi_searches_table,
     "rmi_rankings": rmi_rankings_table,
+    "revisions": revisions_table,
 }
 
 
@@ -155,7 +229,13 @@ def _summary(name: str) -> dict[str, Any]:
     file = RENAS / f"{name}.json"
     if not file.exists():
         raise InputError(f"{file} is missing: run scripts/reproduce_renas.py first")
-    return dict(json.loads(file.read_text()))
+    return _read(file)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.exists():
+        raise InputError(f"{file} is missing")
+    return dict(json.loads(file.read_text(encoding="utf-8")))
 
 
 def _pm(summary: dict[str, Any], key: str, digits: int) -> str:
@@ -172,13 +252,13 @@ def _random(summary: dict[str, Any]) -> str:
     return f"{mean:.2f} ± {std:.2f}"
 
 
-def _provenance(summary: dict[str, Any]) -> str:
+def _provenance(summary: dict[str, Any], link: Link) -> str:
     environment = summary["environment"]
     return (
         f"Mean ± sample standard deviation over n seeds, {summary['n_train']} training cells; data: "
         f"{summary['source']['title']}, SHA-256 {summary['source']['sha256'][:16]}…; revision "
         f"{environment['revision']}, torch {environment['torch']}, {environment['device']}. "
-        "[Summaries](docs/results/renas/)."
+        f"[Summaries]({link(RENAS)}/)."
     )
 
 

@@ -1,4 +1,4 @@
-"""The README's tables are what the kept summaries say."""
+"""The tables of README and docs are what the committed summaries say."""
 
 from __future__ import annotations
 
@@ -15,11 +15,41 @@ import make_tables  # noqa: E402
 from common.errors import InputError  # noqa: E402
 
 
-def test_the_readme_holds_the_tables_that_the_summaries_make():
-    text = (ROOT / "README.md").read_text()
-    assert make_tables.with_tables(text) == text
+@pytest.mark.parametrize("page", make_tables.documents(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_holds_the_tables_that_the_summaries_make(page: Path):
+    text = page.read_text(encoding="utf-8")
+    assert make_tables.with_tables(text, page.parent) == text
+
+
+def test_every_table_stands_in_one_page():
+    texts = [page.read_text(encoding="utf-8") for page in make_tables.documents()]
     for name in make_tables.TABLES:
-        assert f"<!-- table {name} -->" in text
+        assert sum(f"<!-- table {name} -->" in text for text in texts) == 1, name
+
+
+def test_links_of_a_table_follow_its_page():
+    made = make_tables.with_tables("<!-- table searches -->\n<!-- end searches -->", ROOT / "docs")
+    assert "(results/renas/)" in made
+    assert "(docs/results/renas/)" in make_tables.with_tables(made, ROOT)
+
+
+def test_a_missing_summary_is_an_error_and_not_a_missing_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(make_tables, "RMINAS", tmp_path)
+    with pytest.raises(InputError, match=r"search_nb201_60updates\.json is missing"):
+        make_tables.headline_table(str)
+
+
+def test_the_command_rewrites_what_is_out_of_date_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- table searches -->\nold\n<!-- end searches -->\n")
+    monkeypatch.setattr(sys, "argv", ["make_tables", str(page)])
+    make_tables.main()
+    assert "rewritten" in capsys.readouterr().out
+    assert "| cifar100 |" in page.read_text()
+    make_tables.main()
+    assert "up to date" in capsys.readouterr().out
 
 
 def test_a_table_is_made_anew_and_the_rest_left_alone():
