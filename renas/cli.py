@@ -114,9 +114,9 @@ def _make_experiment(args: argparse.Namespace, parts: tuple[str, ...], table: An
     import numpy as np
 
     from renas.experiment import Experiment, check_experiment, train_count
+    from renas.predictor import LeNetSettings
     from renas.protocol import choose_columns
     from renas.search import EvolutionSettings
-    from renas.training import TrainSettings
 
     if args.total_num is not None:
         table = table.head(args.total_num)
@@ -124,7 +124,7 @@ def _make_experiment(args: argparse.Namespace, parts: tuple[str, ...], table: An
         raise InputError(f"{table.source.path}: --search ea needs architectures to mutate, this holds tensors only")
     columns = choose_columns(table, args.dataset or _first_dataset(table), args.protocol, args.label, args.report)
     labelled = int(np.sum(~np.isnan(columns.label.values)))
-    train = TrainSettings(args.lr, args.weight_decay, args.num_epochs, args.batch_size, args.loss, args.continuity)
+    train = LeNetSettings(args.lr, args.weight_decay, args.num_epochs, args.batch_size, args.loss, args.continuity)
     experiment = Experiment(
         table=table,
         columns=columns,

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.benchmarks.table import BenchmarkTable, FeatureSource
-from common.encoding import PARTS, ChannelSubset, EncodedFeatures, encode, part_channels
+from common.encoding import FeatureTensor, encode
 from common.errors import InputError
 from common.metrics import kendall_tau, rank_of, spearman
 from common.seeds import named_rngs
 from common.spaces import TensorSpace
+from renas.predictor import LeNetPredictor, LeNetSettings
 from renas.protocol import Columns
 from renas.search import EvolutionSettings, distinct_rows, evolve
-from renas.training import TrainSettings, fit_predictor
 
 if TYPE_CHECKING:
     import torch
@@ -38,21 +38,14 @@ class Experiment:
     parts: tuple[str, ...]
     n_train: int
     count: int  # candidates whose true accuracy is looked up after the search
-    train: TrainSettings
+    train: LeNetSettings
     search: str
     evolution: EvolutionSettings
 
     @property
     def features(self) -> FeatureSource:
         """The table's feature tensors: prepared ones where the table brings them, else encoded on the fly."""
-        table = self.table
-        if table.prepared is not None:
-            if self.parts == PARTS:  # whatever the channels are
-                return table.prepared
-            return ChannelSubset(table.prepared, tuple(part_channels(table.prepared.shape[0], self.parts)))
-        assert isinstance(table.space, TensorSpace)  # checked when the experiment was made
-        assert table.codes is not None
-        return EncodedFeatures(table.space, table.codes, self.parts)
+        return FeatureTensor(",".join(self.parts)).source(self.table)
 
 
 @dataclass(frozen=True)
@@ -127,14 +120,9 @@ def run_seed(
     started = time.perf_counter()
     tensors = features.rows(trained)
     _check_tensors(experiment, trained, tensors)
-    predictor, history = fit_predictor(
-        tensors,
-        label[trained],
-        experiment.train,
-        rngs["train"],
-        device,
-        on_epoch=lambda tau: on_step("train", 1, tau),
-    )
+    predictor = LeNetPredictor(experiment.train)
+    predictor.device = device.type
+    predictor.fit(tensors, label[trained], rngs["train"], on_step=lambda done, tau: on_step("train", 1, tau))
     train_s = time.perf_counter() - started
 
     started = time.perf_counter()
@@ -202,9 +190,7 @@ def run_seed(
         "candidates": [{**_looked_up(experiment, row), "score": float(scores[row])} for row in candidates],
         "best_trained": None if best_trained is None else _looked_up(experiment, best_trained),
         "trained": trained.tolist(),
-        "best_epoch": history.best_epoch,
-        "loss": history.loss,
-        "train_tau": history.train_tau,
+        **predictor.details(),
         "train_s": train_s,
         "score_s": score_s,
         "search_s": search_s,

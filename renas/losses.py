@@ -1,23 +1,38 @@
-"""Losses of the predictor: relativistic (pairwise ranking), plain regression, and the continuity term."""
+"""Losses of the predictor: relativistic (pairwise ranking), plain regression, and the continuity term.
+
+Torch is imported inside the functions, because the command line names the losses without computing any.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from typing import TYPE_CHECKING
 
 from common.errors import InputError
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def _logistic(z: Tensor) -> Tensor:
+    from torch.nn import functional as F
+
+    return F.softplus(-z)
+
+
+def _hinge(z: Tensor) -> Tensor:
+    return (1 - z).relu()
+
+
+def _exponential(z: Tensor) -> Tensor:
+    return (-z).exp()
+
 
 # phi(z) of the pairwise loss (ReNAS, section 3.2); the published demo has the logistic one.
-PHI: dict[str, Callable[[Tensor], Tensor]] = {
-    "logistic": lambda z: F.softplus(-z),
-    "hinge": lambda z: F.relu(1 - z),
-    "exponential": lambda z: torch.exp(-z),
-}
+PHI: dict[str, Callable[[Tensor], Tensor]] = {"logistic": _logistic, "hinge": _hinge, "exponential": _exponential}
+LOSSES = (*PHI, "mse")
 
 
 def pairwise_loss(outputs: Tensor, labels: Tensor, phi: Callable[[Tensor], Tensor]) -> Tensor:
@@ -28,7 +43,7 @@ def pairwise_loss(outputs: Tensor, labels: Tensor, phi: Callable[[Tensor], Tenso
     Args: outputs, labels: (n,), n >= 2.
     """
     n = len(outputs)
-    margins = (outputs[:, None] - outputs[None, :]) * torch.sign(labels[:, None] - labels[None, :])
+    margins = (outputs[:, None] - outputs[None, :]) * (labels[:, None] - labels[None, :]).sign()
     diagonal = n * phi(margins.new_zeros(()))
     return (phi(margins).sum() - diagonal) / (n * (n - 1))
 
@@ -41,6 +56,8 @@ def continuity_term(outputs: Tensor, features: Tensor) -> Tensor:
 
     Args: outputs: (n,). features: (n, C, V, V), standardised.
     """
+    import torch
+
     n = len(outputs)
     flat = features.flatten(1)
     squared = torch.cdist(flat, flat).square()
@@ -50,7 +67,9 @@ def continuity_term(outputs: Tensor, features: Tensor) -> Tensor:
 
 
 def make_loss(name: str) -> Loss:
-    """The loss called `name`: mse, or the pairwise loss with one of PHI."""
+    """The loss called `name`, of LOSSES: mse, or the pairwise loss with one of PHI."""
+    from torch.nn import functional as F
+
     if name == "mse":
         return F.mse_loss
     if name not in PHI:

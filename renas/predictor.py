@@ -1,56 +1,146 @@
-"""The predictor of ReNAS: a LeNet over standardised feature tensors."""
+"""ReNAS's predictor as one of the toolkit's: the demo's LeNet over feature tensors, trained by a relativistic loss.
+
+Torch is imported inside the methods, because the command line shows the settings without training anything.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor, nn
 
+from common.encoding.base import FeatureSource
+from common.predictors.base import Predictor
+from common.runs.config import above, at_least, key, one_of
+from renas.losses import LOSSES
 
-class LeNet(nn.Module):
-    """The demo's predictor: two 3x3 convolutions with batch norm, three dense layers; (n, C, V, V) -> (n,).
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
-    The demo's first layer doubles 19 channels to 38; tensors of C channels get max(38, 2C), so that a type matrix
-    alone (C = 1) is not throttled to two channels.
-    """
+    from renas.lenet import Standardizer
+    from renas.training import TrainingCurve
 
-    def __init__(self, channels: int, vertices: int) -> None:
-        super().__init__()
-        width = max(38, 2 * channels)
-        self.features = nn.Sequential(
-            nn.Conv2d(channels, width, 3, padding=1),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-            nn.Conv2d(width, 128, 3, padding=1),
-            nn.BatchNorm2d(128),
-            nn.ReLU(),
-        )
-        self.head = nn.Sequential(
-            nn.Flatten(), nn.Linear(128 * vertices**2, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 1)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.features(x)).squeeze(1)
+BLOCK = 2048  # architectures that pass through the network at once
 
 
 @dataclass(frozen=True)
-class Standardizer:
-    """Mean and scale of every tensor entry over the training architectures, as scikit-learn's StandardScaler has them.
+class LeNetSettings:
+    """The demo's hyper-parameters (its flags' names) and the paper's loss variants."""
 
-    An entry that is constant over the training architectures is only centred.
+    lr: float = key(1e-3, "learning rate of Adam", above(0))
+    weight_decay: float = key(0.0, "weight decay of Adam", at_least(0))
+    num_epochs: int = key(200, "training epochs", at_least(1))
+    batch_size: int = key(1024, "architectures per training batch", at_least(2))
+    loss: str = key("logistic", "pairwise ranking loss (three forms of phi) or regression", one_of(*LOSSES))
+    continuity: float = key(0.0, "weight of the continuity term", at_least(0))
+
+
+class LeNetPredictor(Predictor):
+    """The predictor of ReNAS as its demo trains it; see `renas.training.train_network`.
+
+    A network of one's own: override `build_network` in a subclass.
     """
 
-    mean: np.ndarray  # (C, V, V) float64
-    scale: np.ndarray
+    name = "lenet"
+    encoding = "tensor"
+    Settings = LeNetSettings
 
-    @classmethod
-    def fit(cls, tensors: np.ndarray) -> Standardizer:
-        wide = tensors.astype(np.float64)
-        constant = wide.max(0) == wide.min(0)
-        return cls(np.where(constant, wide[0], wide.mean(0)), np.where(constant, 1.0, wide.std(0)))
+    network: nn.Module
+    standardizer: Standardizer
+    curve: TrainingCurve
 
-    def __call__(self, tensors: np.ndarray) -> np.ndarray:
-        """(n, C, V, V) float32, computed in float64."""
-        with np.errstate(over="ignore"):  # an infinite feature gives a score that is not finite, which is noticed
-            return ((tensors - self.mean) / self.scale).astype(np.float32)
+    def build_network(self, channels: int, vertices: int) -> nn.Module:
+        """The network with fresh weights: standardised tensors (n, C, V, V) float32 in, scores (n,) out.
+
+        Torch's current random state decides the weights.
+        """
+        from renas.lenet import LeNet
+
+        return LeNet(channels, vertices)
+
+    def fit(
+        self,
+        features: np.ndarray,
+        values: np.ndarray,
+        rng: np.random.Generator,
+        on_step: Callable[[float, float], object] = lambda done, tau: None,
+    ) -> None:
+        """`rng` decides the initial weights, then the order of the batches of every epoch."""
+        import torch
+
+        from common.seeds import torch_seeded
+        from renas.lenet import Standardizer
+        from renas.training import train_network
+
+        self.standardizer = Standardizer.fit(features)
+        with torch_seeded(rng):
+            self.network = self.build_network(*features.shape[1:3]).to(self._device)
+        inputs = torch.from_numpy(self.standardizer(features)).to(self._device)
+        epochs = self.settings.num_epochs
+        self.curve = train_network(
+            self.network,
+            inputs,
+            values,
+            self.settings,
+            rng,
+            on_epoch=lambda epoch, tau: on_step((epoch + 1) / epochs, tau),
+        )
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Scores (m,) float32, through the network itself."""
+        import torch
+
+        self.network.eval()
+        with torch.inference_mode():
+            blocks = [
+                self.network(torch.from_numpy(self.standardizer(features[start : start + BLOCK])).to(self._device))
+                for start in range(0, max(len(features), 1), BLOCK)
+            ]
+            return torch.cat(blocks).cpu().numpy()
+
+    def score(self, source: FeatureSource, on_scored: Callable[[int], object] = lambda count: None) -> np.ndarray:
+        """Scores (N,) float32 of everything in `source`, by the fast path where that covers the network."""
+        from renas import fast
+
+        if fast.covers(self.network, source.shape):
+            return fast.score_all(self.network, self.standardizer, source, on_scored)
+        return super().score(source, on_scored).astype(np.float32)
+
+    @property
+    def _device(self) -> torch.device:
+        from common.devices import pick_device
+
+        return pick_device(self.device)
+
+    # for records and files ------------------------------------------------------------------------------------------
+
+    def details(self) -> dict[str, Any]:
+        """Loss and tau on the training architectures after each epoch, and the epoch that was kept."""
+        return {"best_epoch": self.curve.best_epoch, "loss": self.curve.loss, "train_tau": self.curve.train_tau}
+
+    def state(self) -> dict[str, np.ndarray]:
+        weights = {f"network.{name}": value.cpu().numpy() for name, value in self.network.state_dict().items()}
+        return {"mean": self.standardizer.mean, "scale": self.standardizer.scale, **weights}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Raises ValueError, KeyError or RuntimeError for arrays that are not those of this network."""
+        import torch
+
+        from common.seeds import torch_seeded
+        from renas.lenet import Standardizer
+
+        mean, scale = state["mean"], state["scale"]
+        if mean.ndim != 3 or mean.shape != scale.shape or mean.shape[1] != mean.shape[2]:
+            raise ValueError(f"mean and scale of shapes {mean.shape} and {scale.shape}")
+        with torch_seeded(np.random.default_rng(0)):
+            network = self.build_network(*mean.shape[:2])
+        weights = {
+            name.removeprefix("network."): torch.from_numpy(array.copy())
+            for name, array in state.items()
+            if name.startswith("network.")
+        }
+        network.load_state_dict(weights)
+        self.standardizer, self.network = Standardizer(mean, scale), network.to(self._device)

@@ -24,7 +24,6 @@ from common.errors import InputError
 
 PROG = "python scripts/bench_renas.py"
 HERE = Path(__file__).resolve().parent
-FULL = 423_624
 # What the straightforward way holds per row at its peak: raw and standardised float64 tensors and the float32 list.
 BYTES_PER_ROW = 931 * (8 + 8 + 4) + 2_500
 
@@ -134,31 +133,30 @@ def _floor(rows: int) -> dict[str, float]:
 def _parity(data_path: Path) -> dict[str, Any]:
     """Both ways on the same 10,000 rows, weights and batches."""
     import straightforward_renas as straightforward
-    import torch
 
     from common.benchmarks import load_benchmark
     from common.seeds import torch_seeded
-    from renas.predictor import LeNet
-    from renas.training import TrainSettings, fit_predictor
+    from renas.lenet import LeNet
+    from renas.predictor import LeNetPredictor, LeNetSettings
 
     epochs = 200
     table = load_benchmark(data_path)
     assert table.prepared is not None
     data, labels = straightforward.load(data_path, 1)
     trained = np.random.default_rng(1).choice(len(data), size=423, replace=False)
-    fitted, history = fit_predictor(
-        data[trained], labels[trained], TrainSettings(num_epochs=epochs), np.random.default_rng(2), torch.device("cpu")
-    )
+    predictor = LeNetPredictor(LeNetSettings(num_epochs=epochs))
+    predictor.device = "cpu"
+    predictor.fit(data[trained], labels[trained], np.random.default_rng(2))
     rng = np.random.default_rng(2)  # the same draws: weights, then one order an epoch
     with torch_seeded(rng):
         network = LeNet(19, 7)
     samples = straightforward.prepare(data, labels, trained)
     orders = [rng.permutation(len(trained)) for _ in range(epochs)]
     slow_history = straightforward.train(network, [samples[row] for row in trained], orders, 1024)
-    losses = np.array([history.loss, [loss for loss, _ in slow_history]])
+    losses = np.array([predictor.curve.loss, [loss for loss, _ in slow_history]])
     gaps = np.abs(losses[0] - losses[1]) / losses[1]
-    score = fitted.score(table.head(len(data)).prepared)  # type: ignore[arg-type]
-    same_weights = straightforward.score(fitted.network, samples, 1024)
+    score = predictor.score(table.head(len(data)).prepared)  # type: ignore[arg-type]
+    same_weights = straightforward.score(predictor.network, samples, 1024)
     return {
         "score_difference": float(np.abs(score - same_weights).max()),
         "score_std": float(score.std()),

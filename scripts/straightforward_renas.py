@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from torch.utils.data import DataLoader
 
 from common.cli import OneLineParser, run_command
-from renas.predictor import LeNet
+from renas.lenet import LeNet
 
 PROG = "python scripts/straightforward_renas.py"
 Samples = list[tuple[torch.Tensor, float]]

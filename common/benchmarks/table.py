@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from common.encoding.base import FeatureSource
 from common.errors import InputError
 from common.seeds import named_rngs
 from common.spaces import SearchSpace
@@ -44,19 +45,6 @@ class Source:
     sha256: str = ""  # of the file, or of a part that tells folders apart; "" where it would cost more than it is worth
 
 
-class FeatureSource(Protocol):
-    """Feature tensors of a table's architectures, made or read when they are asked for."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, V, V) of one tensor."""
-
-    def __len__(self) -> int: ...
-
-    def rows(self, indices: np.ndarray) -> np.ndarray:
-        """(n, C, V, V) tensors of the given architectures, float32 or float64."""
-
-
 @dataclass(frozen=True)
 class ChosenRows:
     """Some rows of a feature source."""
@@ -65,7 +53,7 @@ class ChosenRows:
     chosen: np.ndarray  # (n,) int64
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> tuple[int, ...]:
         return self.source.shape
 
     def __len__(self) -> int:

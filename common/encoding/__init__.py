@@ -1,12 +1,13 @@
 """Encodings by name: what predictors see of an architecture. A new one is one module and one line here."""
 
-from common.encoding.base import Encoding, FeatureSource, Joined
-from common.encoding.feature_tensor import PARTS, ChannelSubset, EncodedFeatures, encode, part_channels
+from common.encoding.base import EncodedFeatures, Encoding, FeatureSource, Joined
+from common.encoding.feature_tensor import PARTS, ChannelSubset, FeatureTensor, encode, part_channels
 from common.registry import Registry
 
 ENCODINGS = Registry(
     "encoding",
     {
+        "tensor": "common.encoding.feature_tensor:FeatureTensor",
         "one_hot": "common.encoding.one_hot:OneHot",
         "costs": "common.encoding.one_hot:Costs",
     },
@@ -34,6 +35,7 @@ __all__ = [
     "EncodedFeatures",
     "Encoding",
     "FeatureSource",
+    "FeatureTensor",
     "Joined",
     "encode",
     "make_encoding",

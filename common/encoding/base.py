@@ -5,12 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from common.errors import InputError
 from common.spaces.base import SearchSpace
+
+if TYPE_CHECKING:
+    from common.benchmarks.table import BenchmarkTable
 
 
 class FeatureSource(Protocol):
@@ -42,6 +45,15 @@ class Encoding(ABC):
         """Names of the D columns of a flat encoding, for people."""
         width = self.encode(space, space.to_codes([space.sample(np.random.default_rng(0))])).shape[1]
         return [f"{self.name} {column}" for column in range(width)]
+
+    def source(self, table: BenchmarkTable) -> FeatureSource:
+        """The features of a table's architectures. Raises InputError for a table or space that has none."""
+        if table.space is None or table.codes is None:
+            raise InputError(
+                f"{table.source.path}: holds feature tensors only, no architectures that {self.name!r} could encode"
+            )
+        self.check(table.space)
+        return EncodedFeatures(self, table.space, table.codes)
 
     def describe(self) -> str:
         """The name with whatever else decides the values: what `make_encoding` takes and records hold."""

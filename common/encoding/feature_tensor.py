@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from common.encoding.base import Encoding, FeatureSource
 from common.errors import InputError
-from common.spaces.base import TensorSpace
+from common.spaces.base import SearchSpace, TensorSpace
 
 if TYPE_CHECKING:
-    from common.benchmarks.table import FeatureSource
+    from common.benchmarks.table import BenchmarkTable
 
 PARTS = ("type", "flops", "params")  # in the order of the tensor's channels
 
@@ -53,26 +54,38 @@ def part_channels(channels: int, parts: Sequence[str]) -> list[int]:
     return [channel for part in PARTS if part in parts for channel in spans[part]]
 
 
-@dataclass(frozen=True)
-class EncodedFeatures:
-    """Feature tensors of a list of codes, encoded when they are asked for: nothing but the codes is kept."""
+class FeatureTensor(Encoding):
+    """(N, C, V, V) float32: the feature tensor (`encode`), all of it or the parts named ("tensor=type,flops")."""
 
-    space: TensorSpace
-    codes: np.ndarray
-    parts: tuple[str, ...] = PARTS
+    name = "tensor"
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        cells = self.space.num_cells
-        widths = {"type": 1, "flops": cells, "params": cells}
-        return (sum(widths[part] for part in self.parts), self.space.num_vertices, self.space.num_vertices)
+    def __init__(self, parts: str = ",".join(PARTS)) -> None:
+        """parts: some of PARTS, comma-separated; they are always in the order of PARTS."""
+        asked = [part.strip() for part in parts.split(",")]
+        unknown = [part for part in asked if part not in PARTS]
+        if unknown:
+            raise InputError(f"feature tensor: unknown part {unknown[0]!r}; choose from {', '.join(PARTS)}")
+        self.parts = tuple(part for part in PARTS if part in asked)
 
-    def __len__(self) -> int:
-        return len(self.codes)
+    def check(self, space: SearchSpace) -> None:
+        if not isinstance(space, TensorSpace):
+            raise InputError(f"{space.title} has no feature tensors: choose a flat encoding, such as one_hot+costs")
 
-    def rows(self, indices: np.ndarray) -> np.ndarray:
-        """(n, C, V, V) float32."""
-        return encode(self.space, self.codes[indices], self.parts)
+    def encode(self, space: SearchSpace, codes: np.ndarray) -> np.ndarray:
+        self.check(space)
+        assert isinstance(space, TensorSpace)
+        return encode(space, codes, self.parts)
+
+    def source(self, table: BenchmarkTable) -> FeatureSource:
+        """Tensors that the table brings, where it brings any, else encoded ones."""
+        if table.prepared is None:
+            return super().source(table)
+        if self.parts == PARTS:  # whatever the channels are
+            return table.prepared
+        return ChannelSubset(table.prepared, tuple(part_channels(table.prepared.shape[0], self.parts)))
+
+    def describe(self) -> str:
+        return self.name if self.parts == PARTS else f"{self.name}={','.join(self.parts)}"
 
 
 @dataclass(frozen=True)
@@ -83,7 +96,7 @@ class ChannelSubset:
     channels: tuple[int, ...]
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> tuple[int, ...]:
         return (len(self.channels), *self.source.shape[1:])
 
     def __len__(self) -> int:

@@ -1,14 +1,15 @@
 """Predictors by name. A new one is one module and one line here."""
 
 from common.predictors.base import NoSettings, Predictor
-from common.registry import Registry
+from common.predictors.ranker import Ranker, Ranking, load_predictor, make_predictor
+from common.predictors.registry import PREDICTORS
 
-PREDICTORS = Registry(
-    "predictor",
-    {
-        "lenet": "renas.predictor:LeNetPredictor",
-        "boosting": "common.predictors.boosting:Boosting",
-    },
-)
-
-__all__ = ["PREDICTORS", "NoSettings", "Predictor"]
+__all__ = [
+    "PREDICTORS",
+    "NoSettings",
+    "Predictor",
+    "Ranker",
+    "Ranking",
+    "load_predictor",
+    "make_predictor",
+]

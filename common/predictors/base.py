@@ -34,6 +34,7 @@ class Predictor(ABC):
     name: ClassVar[str]
     encoding: ClassVar[str] = "one_hot+costs"
     Settings: ClassVar[type] = NoSettings
+    device: str = "auto"  # of common.devices.DEVICES: where members that use torch compute
 
     def __init__(self, settings: Any = None) -> None:
         self.settings = settings if settings is not None else self.Settings()
@@ -71,6 +72,10 @@ class Predictor(ABC):
             scores[rows] = self.predict(source.rows(rows))
             on_scored(len(rows))
         return scores
+
+    def details(self) -> dict[str, Any]:
+        """What a record of a run should hold of the last fit (curves, the epoch that was kept), as JSON can."""
+        return {}
 
     # A saved predictor must run no code when it is loaded, so its state is arrays. By default none are kept and `load`
     # fits again on the saved training data; members whose fitting is dear keep what they have learnt.

@@ -88,6 +88,25 @@ def load_config(
     return _assemble(cls, values | implied), notes
 
 
+def make_settings(cls: type[Config], values: Mapping[str, Any], where: str) -> Config:
+    """The settings with some values by field name, read and checked as those of a file or a flag are.
+
+    Args: where: how a message begins ("predictor boosting").
+    Raises: InputError naming the setting (with the nearest known one when it is unknown), the value and what is
+    expected.
+    """
+    settings = _defaults(cls)
+    for name, value in values.items():
+        known = name.upper()
+        if known not in settings:
+            raise InputError(f"{where}: unknown setting {name}{_nearest(known, [*settings])}")
+        made = settings[known][0]
+        parsed = _parse(made, value.item() if hasattr(value, "item") else value, f"{where}: {name}")
+        _check(made, parsed, f"{where}: {name}")
+        settings[known] = made, parsed
+    return _assemble(cls, {name: value for name, (_, value) in settings.items()})
+
+
 def nested(config: Any) -> dict[str, Any]:
     """The settings as nested dictionaries with the keys in capitals, as YAML holds them."""
     return {
@@ -182,4 +201,4 @@ def _nearest(name: str, known: Sequence[str]) -> str:
     if not near:
         last = {k.rpartition(".")[2]: k for k in known}
         near = [last[k] for k in difflib.get_close_matches(name.rpartition(".")[2], list(last), 1, 0.6)]
-    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(sorted(known))}"
+    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(sorted(known)) or 'none'}"

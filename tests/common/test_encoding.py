@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.encoding import PARTS, ChannelSubset, EncodedFeatures, encode, part_channels
+from common.encoding import PARTS, ChannelSubset, EncodedFeatures, FeatureTensor, encode, part_channels
 from common.errors import InputError
 from common.spaces import SearchSpace, make_space
 from common.spaces.nasbench101 import Cell101, NasBench101
@@ -268,7 +268,7 @@ def test_parts_are_slices_of_the_whole_tensor(name: str, parts: tuple[str, ...])
     assert part_channels(channels, parts) == wanted
     selected = encode(space, codes, parts)
     assert np.array_equal(selected, whole[:, wanted])
-    source = EncodedFeatures(space, codes, parts)
+    source = EncodedFeatures(FeatureTensor(",".join(parts)), space, codes)
     assert (source.shape, len(source)) == (selected.shape[1:], 6)
     rows = np.array([4, 0, 4])
     assert np.array_equal(source.rows(rows), selected[rows])
@@ -310,5 +310,5 @@ def test_parts_of_prepared_tensors_are_those_of_encoded_ones(parts: tuple[str, .
     prepared = Prepared(encode(NB101, codes))
     subset = ChannelSubset(prepared, tuple(part_channels(19, parts)))
     rows = np.array([7, 2, 2, 0])
-    assert (subset.shape, len(subset)) == (EncodedFeatures(NB101, codes, parts).shape, 8)
+    assert (subset.shape, len(subset)) == (EncodedFeatures(FeatureTensor(",".join(parts)), NB101, codes).shape, 8)
     assert np.array_equal(subset.rows(rows), encode(NB101, codes[rows], parts))

@@ -21,9 +21,9 @@ from common.spaces import make_space
 from renas import experiment as module
 from renas.cli import FEATURES
 from renas.experiment import SEARCHES, Experiment, run_seed, train_count
+from renas.predictor import LeNetSettings
 from renas.protocol import choose_columns
 from renas.search import EvolutionSettings
-from renas.training import History, TrainSettings
 
 CPU = torch.device("cpu")
 ROWS = 40
@@ -39,7 +39,7 @@ def an_experiment(table: BenchmarkTable, protocol: str = "honest", **changes: An
         parts=PARTS,
         n_train=8,
         count=5,
-        train=TrainSettings(num_epochs=2),
+        train=LeNetSettings(num_epochs=2),
         search="topk",
         evolution=EvolutionSettings(10, 3, 60),
     )
@@ -68,17 +68,19 @@ class FakePredictor:
     def predict(self, tensors: np.ndarray) -> np.ndarray:
         return self.of_tensors(tensors)
 
-    def fit(self, tensors: np.ndarray, labels: np.ndarray, *_: Any, **options: Any) -> tuple[Any, History]:
+    def fit(self, tensors: np.ndarray, labels: np.ndarray, *_: Any, on_step: Callable[..., object]) -> None:
         self.trained_on, self.labels = tensors, labels
-        options["on_epoch"](0.25)
-        return self, History([0.5], [0.25], 0)
+        on_step(1.0, 0.25)
+
+    def details(self) -> dict[str, Any]:
+        return {"best_epoch": 0, "loss": [0.5], "train_tau": [0.25]}
 
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakePredictor]:
     def install(scores: np.ndarray, of_tensors: Callable[[np.ndarray], np.ndarray] | None = None) -> FakePredictor:
         predictor = FakePredictor(scores, of_tensors or (lambda tensors: tensors[:, 1].sum((1, 2))))
-        monkeypatch.setattr(module, "fit_predictor", predictor.fit)
+        monkeypatch.setattr(module, "LeNetPredictor", lambda settings: predictor)
         return predictor
 
     return install
@@ -324,7 +326,7 @@ def test_the_training_sample_depends_on_the_seed_alone(make_table: MakeTable):
     table = make_table(cifar10_valid_12=accuracies(1), cifar10_test_200=accuracies(2))
     records = [
         run_seed(an_experiment(table, **changes), 5, CPU).record
-        for changes in ({}, {"parts": ("type",)}, {"train": TrainSettings(num_epochs=1, loss="mse")}, {"search": "ea"})
+        for changes in ({}, {"parts": ("type",)}, {"train": LeNetSettings(num_epochs=1, loss="mse")}, {"search": "ea"})
     ]
     assert all(record["trained"] == records[0]["trained"] for record in records)
 

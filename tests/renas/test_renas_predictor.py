@@ -9,8 +9,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn import functional as F
 
-from renas.convolution import Convolution
-from renas.predictor import LeNet, Standardizer
+from renas.fast.convolution import Convolution
+from renas.lenet import LeNet, Standardizer
 
 
 def tensors(count: int = 40, seed: int = 0) -> np.ndarray:

@@ -17,17 +17,17 @@ from common.benchmarks.table import BenchmarkTable
 from common.encoding import PARTS
 from common.runs.files import plain
 from renas.experiment import Experiment
+from renas.predictor import LeNetSettings
 from renas.protocol import choose_columns
 from renas.report import summarize, terminal_report, write_plots
 from renas.search import EvolutionSettings
-from renas.training import TrainSettings
 
 MakeTable = Callable[..., BenchmarkTable]
 
 
 def an_experiment(table: BenchmarkTable, protocol: str = "honest", n_train: int = 4) -> Experiment:
     columns = choose_columns(table, "cifar10", protocol)
-    settings = TrainSettings(), "topk", EvolutionSettings()
+    settings = LeNetSettings(), "topk", EvolutionSettings()
     return Experiment(table, columns, protocol, PARTS, n_train, 3, *settings)
 
 

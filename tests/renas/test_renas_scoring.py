@@ -11,14 +11,12 @@ import pytest
 import torch
 
 from common.benchmarks.table import FeatureSource
-from common.encoding import EncodedFeatures, encode
+from common.encoding import EncodedFeatures, FeatureTensor, encode
 from common.spaces import SPACES, SearchSpace, TensorSpace, make_space
-from renas.neighbourhoods import NeighbourhoodScorer
-from renas.scoring import FittedPredictor
-from renas.training import TrainSettings, fit_predictor
+from renas.fast.neighbourhoods import NeighbourhoodScorer
+from renas.predictor import LeNetPredictor, LeNetSettings
 
-CPU = torch.device("cpu")
-SETTINGS = TrainSettings(num_epochs=2)
+SETTINGS = LeNetSettings(num_epochs=2)
 
 
 def random_codes(space: SearchSpace, count: int, seed: int = 0) -> np.ndarray:
@@ -26,9 +24,12 @@ def random_codes(space: SearchSpace, count: int, seed: int = 0) -> np.ndarray:
     return space.to_codes([space.sample(rng) for _ in range(count)])
 
 
-def trained(tensors: np.ndarray, settings: TrainSettings = SETTINGS) -> Any:
+def trained(tensors: np.ndarray, settings: LeNetSettings = SETTINGS) -> Any:
     labels = np.random.default_rng(0).normal(90, 2, len(tensors))
-    return fit_predictor(tensors, labels, settings, np.random.default_rng(0), CPU)[0]
+    predictor = LeNetPredictor(settings)
+    predictor.device = "cpu"
+    predictor.fit(tensors, labels, np.random.default_rng(0))
+    return predictor
 
 
 class Prepared:
@@ -50,7 +51,7 @@ class Prepared:
         return self.tensors[indices]
 
 
-def by_neighbourhoods(predictor: FittedPredictor, source: FeatureSource) -> np.ndarray:
+def by_neighbourhoods(predictor: LeNetPredictor, source: FeatureSource) -> np.ndarray:
     """However few of them repeat."""
     scorer = NeighbourhoodScorer(predictor.network, predictor.standardizer, limit=np.inf)
     with ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(1,)) as pool:
@@ -59,8 +60,8 @@ def by_neighbourhoods(predictor: FittedPredictor, source: FeatureSource) -> np.n
     return scores
 
 
-both_ways = pytest.mark.parametrize("score", [FittedPredictor.score, by_neighbourhoods])
-Score = Callable[[FittedPredictor, FeatureSource], np.ndarray]
+both_ways = pytest.mark.parametrize("score", [LeNetPredictor.score, by_neighbourhoods])
+Score = Callable[[LeNetPredictor, FeatureSource], np.ndarray]
 
 
 def close(made: np.ndarray, expected: np.ndarray) -> None:
@@ -79,7 +80,7 @@ def test_scores_of_encoded_features_are_the_predictions_of_their_tensors(name: s
     tensors = encode(space, codes, parts)
     predictor = trained(tensors[:60])
     seen: list[int] = []
-    scores = predictor.score(EncodedFeatures(space, codes, parts), on_scored=seen.append)
+    scores = predictor.score(EncodedFeatures(FeatureTensor(",".join(parts)), space, codes), on_scored=seen.append)
     close(scores, predictor.predict(tensors))
     assert sum(seen) == 560
 
@@ -103,8 +104,8 @@ def test_scores_keep_the_order_of_the_architectures(score: Score):
     codes = random_codes(space, 1500)
     predictor = trained(encode(space, codes[:60], ("type",)))
     order = np.random.default_rng(1).permutation(1500)
-    forward = score(predictor, EncodedFeatures(space, codes, ("type",)))
-    close(score(predictor, EncodedFeatures(space, codes[order], ("type",))), forward[order])
+    forward = score(predictor, EncodedFeatures(FeatureTensor("type"), space, codes))
+    close(score(predictor, EncodedFeatures(FeatureTensor("type"), space, codes[order])), forward[order])
     tensors = encode(space, codes, ("type",))
     close(predictor.predict(tensors[order]), predictor.predict(tensors)[order])
 
@@ -122,7 +123,7 @@ def test_architectures_are_asked_for_a_few_at_a_time():
 
 
 @pytest.mark.parametrize("name", ["nasbench101", "nasbench201"])
-def test_a_space_is_scored_by_its_distinct_neighbourhoods(name: str):
+def test_a_space_is_scored_by_its_distinct_neighbourhoods(name: str, monkeypatch: pytest.MonkeyPatch):
     """Nothing but the distinct entries is read again, and the network itself is not asked."""
     space = make_space(name)
     source = Prepared(encode(space, random_codes(space, 9_000)))
@@ -130,7 +131,7 @@ def test_a_space_is_scored_by_its_distinct_neighbourhoods(name: str):
     close(by_neighbourhoods(predictor, source), predictor.predict(source.tensors))
     source.asked.clear()
     expected = predictor.predict(source.tensors)
-    predictor.network.forward = None  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr("renas.fast.scoring.CHUNK", 0)  # what asks the network
     close(predictor.score(source), expected)
     assert 9_000 < len(np.concatenate(source.asked)) < 10_000
 
@@ -157,10 +158,10 @@ def test_every_distinct_neighbourhood_is_told_from_the_others():
 
 def test_blocks_of_a_large_space_are_scored_like_the_whole(monkeypatch: pytest.MonkeyPatch):
     space = make_space("nasbench201")
-    source = EncodedFeatures(space, random_codes(space, 9_000))
+    source = EncodedFeatures(FeatureTensor(), space, random_codes(space, 9_000))
     predictor = trained(source.rows(np.arange(60)))
     whole = predictor.score(source)
-    monkeypatch.setattr("renas.scoring.BLOCK", 4_000)  # the last one is smaller than what is tried
+    monkeypatch.setattr("renas.fast.scoring.BLOCK", 4_000)  # the last one is smaller than what is tried
     seen: list[int] = []
     close(predictor.score(source, on_scored=seen.append), whole)
     assert sum(seen) == 9_000
@@ -168,7 +169,7 @@ def test_blocks_of_a_large_space_are_scored_like_the_whole(monkeypatch: pytest.M
 
 def test_the_number_of_threads_does_not_change_a_score():
     space = make_space("nasbench201")
-    source = EncodedFeatures(space, random_codes(space, 3000))
+    source = EncodedFeatures(FeatureTensor(), space, random_codes(space, 3000))
     predictor = trained(source.rows(np.arange(60)))
     alone = predictor.score(source)
     before = torch.get_num_threads()

@@ -20,15 +20,15 @@ from torch import Tensor, nn
 from common.encoding import encode
 from common.seeds import torch_seeded
 from common.spaces import make_space
-from renas import cpu_training
 from renas import training as training_module
-from renas.cpu_training import CpuTraining
+from renas.fast import training as fast_training
+from renas.fast.training import FastTraining
+from renas.lenet import LeNet, Standardizer
 from renas.losses import continuity_term, make_loss
-from renas.predictor import LeNet, Standardizer
-from renas.training import TorchTraining, TrainSettings, fit_predictor
+from renas.predictor import LeNetPredictor, LeNetSettings
+from renas.training import TorchTraining
 
-CPU = torch.device("cpu")
-SHORT = TrainSettings(num_epochs=4, batch_size=8)
+SHORT = LeNetSettings(num_epochs=4, batch_size=8)
 PHI: dict[str, Callable[[Tensor], Tensor]] = {
     "logistic": lambda z: torch.log(1 + torch.exp(-z)),
     "hinge": lambda z: torch.clamp(1 - z, min=0),
@@ -48,8 +48,11 @@ def sample(count: int, space_name: str = "nasbench201", seed: int = 0) -> tuple[
     return encode(space, codes), labels
 
 
-def fit(data: tuple[np.ndarray, np.ndarray], settings: TrainSettings, seed: int = 0) -> Any:
-    return fit_predictor(*data, settings, np.random.default_rng(seed), CPU)
+def fit(data: tuple[np.ndarray, np.ndarray], settings: LeNetSettings, seed: int = 0) -> Any:
+    predictor = LeNetPredictor(settings)
+    predictor.device = "cpu"
+    predictor.fit(*data, np.random.default_rng(seed))
+    return predictor, predictor.curve
 
 
 # the slow loop -----------------------------------------------------------------------------------------------------
@@ -72,7 +75,7 @@ class Demo(nn.Module):
         return self.fc3(torch.relu(self.fc2(x)))[:, 0]
 
 
-def slow_loss(settings: TrainSettings, outputs: Tensor, labels: Tensor, x: Tensor) -> Tensor:
+def slow_loss(settings: LeNetSettings, outputs: Tensor, labels: Tensor, x: Tensor) -> Tensor:
     n = len(outputs)
     pairs = [(i, j) for i in range(n) for j in range(n) if i != j]
     if settings.loss == "mse":
@@ -96,7 +99,7 @@ class Slow:
     scores: np.ndarray  # of `others`, by the kept weights
 
 
-def slow_fit(data: tuple[np.ndarray, np.ndarray], settings: TrainSettings, seed: int, others: np.ndarray) -> Slow:
+def slow_fit(data: tuple[np.ndarray, np.ndarray], settings: LeNetSettings, seed: int, others: np.ndarray) -> Slow:
     """scikit-learn's scaler, min-max labels, Adam, the loss over a double loop, the epoch with the best tau.
 
     What `rng` decides, in this order: the initial weights (one LeNet under `torch_seeded`), then one permutation of the
@@ -193,14 +196,14 @@ def test_training_with_the_demos_settings_is_the_slow_loop(space: str):
 
 
 def both_ways(
-    tensors: np.ndarray, labels: np.ndarray, settings: TrainSettings, dtype: torch.dtype = torch.float64
+    tensors: np.ndarray, labels: np.ndarray, settings: LeNetSettings, dtype: torch.dtype = torch.float64
 ) -> list[list[Any]]:
-    """Of CpuTraining and TorchTraining, from the same weights over the same batches: losses, outputs, final weights."""
+    """Of FastTraining and TorchTraining, from the same weights and batches: losses, outputs, final weights."""
     inputs = torch.from_numpy(Standardizer.fit(tensors)(tensors)).to(dtype)
     targets = torch.from_numpy(labels - labels.min()).to(dtype) / np.ptp(labels)
     loss_of = make_loss(settings.loss)
     made = []
-    for kind in (CpuTraining, TorchTraining):
+    for kind in (FastTraining, TorchTraining):
         torch.manual_seed(0)
         network = LeNet(*tensors.shape[1:3]).to(dtype)
         training = kind(network, inputs, settings.lr, settings.weight_decay)
@@ -221,7 +224,7 @@ def both_ways(
 
 STEPS = dataclasses.replace(DECAYING, num_epochs=10, batch_size=1024)
 DENSE = np.random.default_rng(0).normal(size=(26, 3, 5, 5))
-PASSES: dict[str, tuple[np.ndarray, TrainSettings]] = {
+PASSES: dict[str, tuple[np.ndarray, LeNetSettings]] = {
     "cells of NAS-Bench-101": (sample(26, "nasbench101")[0], STEPS),
     "cells of NAS-Bench-201": (sample(26)[0], STEPS),
     "types alone": (sample(26, "nasbench101")[0][:, :1], STEPS),
@@ -238,8 +241,8 @@ PASSES: dict[str, tuple[np.ndarray, TrainSettings]] = {
 @pytest.mark.parametrize(("case", "part"), [*((case, 256) for case in PASSES), ("one vertex", 3), ("types alone", 5)])
 def test_the_passes_written_out_are_those_of_autograd(case: str, part: int, monkeypatch: pytest.MonkeyPatch):
     """In double precision, over ten steps of Adam, to the last digits; whatever the parts that a batch is cut into."""
-    monkeypatch.setattr(cpu_training, "PART", part)
-    monkeypatch.setattr(cpu_training, "EVALUATED", 25)  # one of the 26 comes alone
+    monkeypatch.setattr(fast_training, "PART", part)
+    monkeypatch.setattr(fast_training, "EVALUATED", 25)  # one of the 26 comes alone
     tensors, settings = PASSES[case]
     (losses, outputs, weights), (its_losses, its_outputs, its_weights) = both_ways(tensors, sample(26)[1], settings)
     assert losses == pytest.approx(its_losses, rel=1e-10)
@@ -264,7 +267,7 @@ def test_without_decay_the_passes_differ_in_what_batch_norm_takes_away_only():
 
 
 def test_in_single_precision_both_ways_end_with_the_same_order():
-    settings = TrainSettings(num_epochs=30)
+    settings = LeNetSettings(num_epochs=30)
     tensors, labels = sample(60)
     (losses, outputs, _), (its_losses, its_outputs, _) = both_ways(tensors, labels, settings, torch.float32)
     assert outputs.dtype == np.float32
@@ -289,9 +292,10 @@ def test_the_number_of_threads_does_not_change_training():
 def test_training_on_the_cpu_does_not_import_the_compiler():
     """torch.optim's classes would, which takes longer than a second."""
     code = (
-        "import sys, numpy as np, torch\nfrom renas.training import TrainSettings, fit_predictor\n"
+        "import sys, numpy as np\nfrom renas.predictor import LeNetPredictor, LeNetSettings\n"
         "x, y = np.random.default_rng(0).normal(size=(2, 6, 1, 3, 3)), np.arange(6.0)\n"
-        "fit_predictor(x[0], y, TrainSettings(num_epochs=2), np.random.default_rng(0), torch.device('cpu'))\n"
+        "predictor = LeNetPredictor(LeNetSettings(num_epochs=2))\npredictor.device = 'cpu'\n"
+        "predictor.fit(x[0], y, np.random.default_rng(0))\npredictor.predict(x[0])\n"
         "print('torch._dynamo' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -299,7 +303,7 @@ def test_training_on_the_cpu_does_not_import_the_compiler():
 
 
 def test_the_defaults_are_the_demos():
-    assert TrainSettings() == TrainSettings(
+    assert LeNetSettings() == LeNetSettings(
         lr=1e-3, weight_decay=0.0, num_epochs=200, batch_size=1024, loss="logistic", continuity=0.0
     )
 
@@ -330,7 +334,7 @@ def test_training_neither_uses_nor_moves_the_global_generators():
 def test_the_order_of_the_batches_comes_from_the_generator():
     """Weights alone do not decide: with one batch of all, training follows the slow loop without any order."""
     rng = np.random.default_rng(0)
-    fit_predictor(*sample(20), SHORT, rng, CPU)
+    LeNetPredictor(SHORT).fit(*sample(20), rng)
     used = np.random.default_rng(0)
     used.integers(2**63)
     for _ in range(SHORT.num_epochs):
@@ -340,7 +344,7 @@ def test_the_order_of_the_batches_comes_from_the_generator():
 
 # the epoch that is kept --------------------------------------------------------------------------------------------
 
-RESTLESS = TrainSettings(num_epochs=10, batch_size=4, lr=3e-2)
+RESTLESS = LeNetSettings(num_epochs=10, batch_size=4, lr=3e-2)
 
 
 @pytest.mark.parametrize(("count", "seed"), [(20, 5), (20, 7), (12, 3)])
@@ -369,10 +373,12 @@ def test_an_epoch_whose_tau_is_no_number_is_never_the_best(
 
 
 def test_every_epoch_reports_its_training_tau():
-    seen: list[float] = []
-    _, history = fit_predictor(*sample(20), SHORT, np.random.default_rng(0), CPU, on_epoch=seen.append)
-    assert seen == history.train_tau
-    assert all(-1 <= tau <= 1 for tau in seen)
+    seen: list[tuple[float, float]] = []
+    predictor = LeNetPredictor(SHORT)
+    predictor.fit(*sample(20), np.random.default_rng(0), on_step=lambda done, tau: seen.append((done, tau)))
+    assert [done for done, _ in seen] == [0.25, 0.5, 0.75, 1]
+    assert [tau for _, tau in seen] == predictor.curve.train_tau
+    assert all(-1 <= tau <= 1 for _, tau in seen)
 
 
 # small and odd samples ---------------------------------------------------------------------------------------------
@@ -435,7 +441,7 @@ def test_the_unit_of_the_features_does_not_matter():
 
 def test_the_predictor_learns_the_order_of_its_training_sample():
     data, (others, truth) = sample(60), sample(300, seed=1)
-    predictor, history = fit(data, TrainSettings(num_epochs=30))
+    predictor, history = fit(data, LeNetSettings(num_epochs=30))
     assert history.loss[-1] < 0.7 * history.loss[0]
     assert max(history.train_tau) > 0.8
     assert stats.kendalltau(predictor.predict(others), truth).statistic > 0.35

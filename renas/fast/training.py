@@ -2,9 +2,9 @@
 
 A batch is cut into parts that run side by side, one thread each, and meet where batch norm or the loss needs all of
 them; they do not depend on the number of threads. Activations are columns (positions * channels, architectures),
-convolutions are products of contiguous slices (`renas.convolution`), and what can be is done line by line of a map,
-because a line stays in the cache. A convolution's own bias is left out: batch norm takes it away again, so its gradient
-is zero, and only the running mean gets to see it.
+convolutions are products of contiguous slices (`renas.fast.convolution`), and what can be is done line by line of a
+map, because a line stays in the cache. A convolution's own bias is left out: batch norm takes it away again, so its
+gradient is zero, and only the running mean gets to see it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
-from renas.convolution import Convolution, Product
-from renas.predictor import LeNet
+from renas.fast.convolution import Convolution, Product
+from renas.lenet import LeNet
 
 PART = 256  # architectures per part, at most: a line of their second map, 0.9 MB, stays in a core's cache
 EVALUATED = 1024  # architectures that are evaluated at a time
@@ -107,7 +107,7 @@ class Line(NamedTuple):
 class Part:
     """One part of a batch: its activations and its share of the gradients, with the views that the products take."""
 
-    def __init__(self, count: int, training: CpuTraining) -> None:
+    def __init__(self, count: int, training: FastTraining) -> None:
         weights, first, second = training.weights, training.first, training.second
         new = weights.kernel1.new_empty
         self.flat = torch.zeros_like(training.flat)
@@ -135,7 +135,7 @@ class Part:
         self.error = new(1, count)  # gradient of the outputs
 
 
-class CpuTraining:
+class FastTraining:
     """Adam on a LeNet over standardised tensors, as autograd would have it up to rounding. A context manager."""
 
     def __init__(self, network: LeNet, inputs: Tensor, lr: float, weight_decay: float) -> None:
@@ -165,7 +165,7 @@ class CpuTraining:
         self.threads = torch.get_num_threads()
         self.pool = ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,))
 
-    def __enter__(self) -> CpuTraining:
+    def __enter__(self) -> FastTraining:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from common.benchmarks.table import FeatureSource
-from renas.distinct import Distinct, EntryKeys, distinct, mixed, neighbourhood_keys
-from renas.predictor import LeNet, Standardizer
+from common.encoding.base import FeatureSource
+from renas.fast.distinct import Distinct, EntryKeys, distinct, mixed, neighbourhood_keys
+from renas.lenet import LeNet, Standardizer
 
 # Tensors read, neighbourhoods computed and architectures summed by one task: what a core's cache holds.
 READ, COMPUTED, SUMMED = 128, 1024, 1024

@@ -1,0 +1,11 @@
+"""The table of predictors. A new one is one module and one line here."""
+
+from common.registry import Registry
+
+PREDICTORS = Registry(
+    "predictor",
+    {
+        "lenet": "renas.predictor:LeNetPredictor",
+        "boosting": "common.predictors.boosting:Boosting",
+    },
+)
