@@ -203,7 +203,7 @@ class Ranker:
         The file holds numbers and JSON only. A predictor that has no `state()` of its own is fitted again, on the
         training features and values in the file, when it is loaded.
         """
-        training, state = self._fitted, self.predictor.state()
+        training, state, settings = self._fitted, self.predictor.state(), self.predictor.settings
         probe = training.features[:PROBED]
         arrays = {"probe.features": probe, "probe.scores": np.asarray(self.predictor.predict(probe), dtype=np.float64)}
         if state is None:
@@ -213,7 +213,7 @@ class Ranker:
         description = {
             "format": FORMAT,
             "predictor": _name_of(self.predictor),
-            "settings": asdict(self.predictor.settings) if is_dataclass(self.predictor.settings) else {},
+            "settings": asdict(settings),
             "encoding": self.encoding.describe(),
             "space": None if self.space is None else {"name": self.space.name, "fields": _fields_of(self.space)},
             "seed": training.seed,

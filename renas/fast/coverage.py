@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +14,13 @@ from torch.nn.modules import module as modules
 from renas.lenet import LeNet
 
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
-LEARNT = {nn.Conv2d: ["weight", "bias"], nn.BatchNorm2d: ["weight", "bias"], nn.Linear: ["weight", "bias"]}
-COUNTED = {nn.BatchNorm2d: ["running_mean", "running_var", "num_batches_tracked"]}
+WEIGHTED = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)
+LEARNT: dict[type[nn.Module], list[str]] = {layer: ["weight", "bias"] for layer in WEIGHTED}
+COUNTED: dict[type[nn.Module], list[str]] = {nn.BatchNorm2d: ["running_mean", "running_var", "num_batches_tracked"]}
 TRIED = 4  # architectures on which the outputs are compared
 
 
-def covers(network: nn.Module, shape: Sequence[int]) -> bool:
+def covers(network: nn.Module, shape: Sequence[int]) -> TypeGuard[LeNet]:
     """Whether the fast path computes what `network` computes from tensors of `shape` (C, V, V), and learns as it does.
 
     The network must be a `LeNet` as released: the very classes of layers in their order with their sizes, kernels,
@@ -31,9 +33,9 @@ def covers(network: nn.Module, shape: Sequence[int]) -> bool:
 
 def _layers(channels: int, side: int, width: int) -> list[tuple[str, type[nn.Module], dict[str, object]]]:
     """Names, classes and attributes of everything in a LeNet, in order."""
-    conv = {"kernel_size": (3, 3), "padding": (1, 1), "stride": (1, 1), "dilation": (1, 1), "groups": 1}
-    conv |= {"padding_mode": "zeros"}
-    norm = {"eps": 1e-5, "momentum": 0.1, "affine": True, "track_running_stats": True}
+    conv: dict[str, object] = {"kernel_size": (3, 3), "padding": (1, 1), "padding_mode": "zeros"}
+    conv |= {"stride": (1, 1), "dilation": (1, 1), "groups": 1}
+    norm: dict[str, object] = {"eps": 1e-5, "momentum": 0.1, "affine": True, "track_running_stats": True}
     return [
         ("", LeNet, {}),
         ("features", nn.Sequential, {}),
