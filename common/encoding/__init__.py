@@ -10,6 +10,7 @@ ENCODINGS = Registry(
         "tensor": "common.encoding.feature_tensor:FeatureTensor",
         "one_hot": "common.encoding.one_hot:OneHot",
         "costs": "common.encoding.one_hot:Costs",
+        "graph": "common.encoding.graph:GraphFeatures",
     },
 )
 

@@ -10,6 +10,8 @@ from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
+from common.spaces.graphs import CellGraphs
+
 Arch = TypeVar("Arch")
 
 
@@ -109,6 +111,21 @@ class SearchSpace(ABC, Generic[Arch]):
     def live_codes(self, codes: np.ndarray) -> np.ndarray:
         """(N, code_length) codes without what cannot influence the output (dead edges become "no operation")."""
         return codes
+
+    def canonical_codes(self, codes: np.ndarray) -> np.ndarray:
+        """(N, code_length) codes of isomorphic architectures that do not depend on how they were written.
+
+        As far as the space can tell for many at once: equal codes wherever costs or ordered graphs would differ.
+        """
+        return self.live_codes(codes)
+
+    def cell_graphs(self, codes: np.ndarray) -> list[CellGraphs]:
+        """The graphs of each kind of cell (two in DARTS), for graph features; none where a space does not tell.
+
+        Args: codes: as `canonical_codes` makes them. Isomorphic architectures have isomorphic graphs, identical ones
+        where their vertices are ordered.
+        """
+        return []
 
     @abstractmethod
     def one_hot(self, codes: np.ndarray) -> np.ndarray:

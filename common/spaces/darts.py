@@ -13,6 +13,7 @@ import numpy as np
 
 from common.errors import InputError
 from common.spaces.base import SearchSpace, Skeleton, SpaceExhausted
+from common.spaces.graphs import ABSENT, CellGraphs
 
 OPS = (
     "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3",
@@ -250,6 +251,18 @@ class Darts(SearchSpace[Genotype]):
         normal, reduce = (_cell_of(half) for half in code.reshape(2, -1).tolist())
         return Genotype(normal, reduce)
 
+    def cell_graphs(self, codes: np.ndarray) -> list[CellGraphs]:
+        """The line graphs of both cells, in a tied space of the one: two operations into each of the four nodes.
+
+        Raises: ValueError for untied codes in a tied space.
+        """
+        normal, reduce = codes[:, : len(EDGES)], codes[:, len(EDGES) :]
+        if self.tied:
+            if not np.array_equal(normal, reduce):
+                raise ValueError("normal and reduction cell differ: take the graphs of a space with tied=False")
+            return [_line_graphs(normal, "")]
+        return [_line_graphs(normal, "normal"), _line_graphs(reduce, "reduce")]
+
     def one_hot(self, codes: np.ndarray) -> np.ndarray:
         """(N, 98) float32, edge by edge in the order of EDGES and of the 7 real operations; `none` is no edge.
 
@@ -455,3 +468,38 @@ def _integers(items: list[ast.expr]) -> list[int | None]:
 def _items(value: ast.expr) -> list[ast.expr]:
     """What a list or tuple holds; nothing for anything else."""
     return value.elts if isinstance(value, (ast.List, ast.Tuple)) else []
+
+
+def _line_graphs(codes: np.ndarray, name: str) -> CellGraphs:
+    """Of (N, 14) codes of one cell. Absent: `none`, and a skip from a node that nothing goes into."""
+    rows = np.arange(len(codes))
+    ops = np.full((len(codes), 2 * len(NODES)), NONE, dtype=np.int8)
+    sources = np.zeros((len(codes), 2 * len(NODES)), dtype=np.int64)
+    fed = np.zeros((len(codes), NODES.stop), dtype=bool)
+    fed[:, :INPUTS] = True
+    taken = np.zeros((len(codes), len(NODES)), dtype=np.int64)  # operations of each node found so far
+    pair_of = np.array([(*state.ops, NONE, NONE)[:2] for state in STATES], dtype=np.int8)
+    for edge, (source, node) in enumerate(EDGES):
+        for op in pair_of[codes[:, edge]].T:
+            live = rows[(op != NONE) & ((op != SKIP) | fed[:, source])]
+            place = 2 * (node - INPUTS) + taken[live, node - INPUTS]
+            ops[live, place], sources[live, place] = op[live], source
+            taken[live, node - INPUTS] += 1
+            fed[live, node] = True
+    count = INPUTS + ops.shape[1] + 1
+    there = ops != NONE
+    edges = np.zeros((len(codes), count, count), dtype=bool)
+    for place in range(ops.shape[1]):
+        vertex = INPUTS + place
+        edges[rows, sources[:, place], vertex] |= there[:, place] & (sources[:, place] < INPUTS)
+        for before in range(place - place % 2):
+            onward = sources[:, place] == INPUTS + before // 2
+            edges[:, INPUTS + before, vertex] = there[:, before] & there[:, place] & onward
+        edges[:, vertex, -1] = there[:, place]
+    sets = {
+        "conv": OPS[SEP3:], "separable": OPS[SEP3 : SEP5 + 1], "dilated": OPS[DIL3:],
+        "3x3 conv": (OPS[SEP3], OPS[DIL3]), "5x5 conv": (OPS[SEP5], OPS[DIL5]),
+        "pool": OPS[MAX_POOL : AVG_POOL + 1], "no params": OPS[MAX_POOL : SKIP + 1],
+    }  # fmt: skip
+    labels = np.where(there, ops - 1, ABSENT).astype(np.int8)
+    return CellGraphs(OPS[1:], labels, edges, ("input 0", "input 1"), sets, name=name)

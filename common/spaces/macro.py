@@ -10,6 +10,7 @@ import numpy as np
 
 from common.errors import InputError
 from common.spaces.base import Costs, Skeleton, TensorSpace
+from common.spaces.graphs import ABSENT, CellGraphs
 
 OPS = ("identity", "mb3_k3", "mb6_k5")
 IDENTITY = 0
@@ -128,6 +129,15 @@ class Macro(TensorSpace[MacroArch]):
     def all_codes(self) -> np.ndarray:
         """(6561, 8) uint8: every network, last layer changing fastest."""
         return np.indices((len(OPS),) * NUM_LAYERS, dtype=np.uint8).reshape(NUM_LAYERS, -1).T.copy()
+
+    def cell_graphs(self, codes: np.ndarray) -> list[CellGraphs]:
+        """The chain of layers; identities that are nothing at all stand absent at the end of their stage."""
+        labels = codes.astype(np.int8)
+        for stage in np.split(np.arange(NUM_LAYERS), np.cumsum(STAGE_LAYERS)[:-1]):
+            inner = labels[:, stage[1:]]
+            moved = np.take_along_axis(inner, np.argsort(inner == IDENTITY, axis=1, kind="stable"), axis=1)
+            labels[:, stage[1:]] = np.where(moved == IDENTITY, ABSENT, moved)
+        return [CellGraphs(OPS, labels, ordered=True, stages=STAGE_LAYERS)]
 
     def one_hot(self, codes: np.ndarray) -> np.ndarray:
         """(N, 24) float32, layer by layer in the order of OPS."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from common.errors import InputError
 from common.spaces.base import SearchSpace, Skeleton
+from common.spaces.graphs import ABSENT, CellGraphs
 
 Candidate = tuple[int, int] | None  # side of the depthwise convolution and expansion ratio; None: no layer
 
@@ -225,6 +226,22 @@ class MBConvSpace(SearchSpace[Chain]):
 
     def from_code(self, code: np.ndarray) -> Chain:
         return self.chain(tuple(int(choice) for choice in code))
+
+    def cell_graphs(self, codes: np.ndarray) -> list[CellGraphs]:
+        """The chain of layers, those of a stage moved together: a layer that is skipped is nothing at all."""
+        tokens = tuple(token_of(candidate) for candidate in CANDIDATES)
+        first = token_of(self.candidates(0)[0])  # what choice 0 is where the shape changes, "-" where it is nothing
+        operations = (*tokens, first) if first not in (*tokens, "-") else tokens
+        labels = codes.astype(np.int8) - 1
+        for stage in np.split(np.arange(self.code_length), np.cumsum(self.chain.depths)[:-1]):
+            if first in operations:
+                head = labels[:, stage[0]]
+                labels[:, stage[0]] = np.where(head == ABSENT, operations.index(first), head)
+            order = np.argsort(labels[:, stage] == ABSENT, axis=1, kind="stable")
+            labels[:, stage] = np.take_along_axis(labels[:, stage], order, axis=1)
+        sets = {f"kernel {k}": tuple(op for op in operations if op.startswith(f"k{k}")) for k in (3, 5, 7)}
+        sets |= {f"expansion {e}": tuple(op for op in operations if op.endswith(f"e{e}")) for e in (3, 6)}
+        return [CellGraphs(operations, labels, sets=sets, ordered=True, stages=self.chain.depths)]
 
     def one_hot(self, codes: np.ndarray) -> np.ndarray:
         """(N, 7 x layers) float32, layer by layer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import numpy as np
 
 from common.errors import InputError
 from common.spaces.base import Costs, Skeleton, SpaceExhausted, TensorSpace
+from common.spaces.graphs import CellGraphs
 
 INPUT, OUTPUT = "input", "output"
 OPS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")  # in the order of the official hash's labels 0, 1, 2
@@ -206,6 +208,29 @@ class NasBench101(TensorSpace[Cell101]):
         keep = [*range(inner + 1), MAX_VERTICES - 1]
         return Cell101(_rows(adjacency(code[None])[0][np.ix_(keep, keep)]), tuple((ops[:inner] - 1).tolist()))
 
+    def canonical_codes(self, codes: np.ndarray) -> np.ndarray:
+        """The lexicographically smallest of the isomorphic codes: its edges, then its operations.
+
+        Costs depend on how a cell is written: the first vertices before the output take a division's rest.
+        """
+        found = codes.copy()
+        inner = (codes[:, NUM_EDGES:] > 0).sum(1)
+        for count in np.unique(inner).tolist():
+            orders, weights = _orders(count)
+            rows = np.flatnonzero(inner == count)
+            order = orders[(codes[rows] @ weights).argmin(1)]  # (n, 7): the new place of every vertex
+            edges = np.zeros((len(rows), MAX_VERTICES, MAX_VERTICES), dtype=codes.dtype)
+            edges[np.arange(len(rows))[:, None, None], order[:, :, None], order[:, None, :]] = adjacency(codes[rows])
+            ops = np.zeros((len(rows), MAX_VERTICES), dtype=codes.dtype)
+            np.put_along_axis(ops[:, 1:-1], order[:, 1:-1] - 1, codes[rows, NUM_EDGES:], axis=1)
+            found[rows] = np.concatenate([edges[:, UPPER[0], UPPER[1]], ops[:, 1:-1]], axis=1)
+        return found
+
+    def cell_graphs(self, codes: np.ndarray) -> list[CellGraphs]:
+        """The cell itself."""
+        labels = codes[:, NUM_EDGES:].astype(np.int8) - 1
+        return [CellGraphs(OPS, labels, adjacency(codes) > 0, sets={"conv": OPS[:2]}, ordered=True)]
+
     def one_hot(self, codes: np.ndarray) -> np.ndarray:
         """(N, 21 + 5*4) float32: edges as 0/1, then per inner vertex absent or one of OPS."""
         ops = np.eye(len(OPS) + 1, dtype=np.float32)[codes[:, NUM_EDGES:]].reshape(len(codes), -1)
@@ -253,6 +278,25 @@ class NasBench101(TensorSpace[Cell101]):
                 shapes.append((width_in, width, side * side))
                 width_in = width
         return shapes
+
+
+@lru_cache(maxsize=INNER + 1)
+def _orders(inner: int) -> tuple[np.ndarray, np.ndarray]:
+    """All orders of the first `inner` inner vertices, (orders, 7) new places, and weights (26, orders).
+
+    A code times an order's weights is the reordered code read as a number, larger than any such number where an edge
+    would turn back.
+    """
+    places = [(0, *order, *range(inner + 1, MAX_VERTICES)) for order in itertools.permutations(range(1, inner + 1))]
+    orders = np.array(places)
+    labellings = (1 + len(OPS)) ** np.arange(INNER)[::-1]
+    number = np.full((MAX_VERTICES, MAX_VERTICES), 1 << (NUM_EDGES + 1), dtype=np.float64)
+    number[UPPER] = 1 << np.arange(NUM_EDGES)[::-1]
+    number *= len(OPS) * labellings.sum() + 1  # the edges decide first; all sums are exact in float64
+    weights = np.concatenate(
+        [number[orders[:, UPPER[0]], orders[:, UPPER[1]]], labellings[orders[:, 1:-1] - 1]], axis=1
+    )
+    return orders, np.ascontiguousarray(weights.T, dtype=np.float64)
 
 
 @lru_cache(maxsize=2**16)  # search and its bookkeeping ask for the same cells again and again

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 
 from common.errors import InputError
 from common.spaces.base import Costs, Skeleton, SpaceExhausted, TensorSpace
+from common.spaces.graphs import ABSENT, CellGraphs
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))  # (source node, target node), in the order of the text form
@@ -176,6 +178,23 @@ class NasBench201(TensorSpace[Cell201]):
         live = np.stack([there[i, j] & fed[i] & used[j] for i, j in EDGES], axis=1)
         return np.where(live, codes, NONE).astype(codes.dtype)
 
+    def canonical_codes(self, codes: np.ndarray) -> np.ndarray:
+        """The plainest isomorphic cell: the fewest live edges, then the lexicographically smallest code."""
+        return _plainest_codes()[codes @ (len(OPS) ** np.arange(len(EDGES))[::-1])]
+
+    def cell_graphs(self, codes: np.ndarray) -> list[CellGraphs]:
+        """The line graph: the edges that are there, joined where one goes on from another."""
+        labels = codes.astype(np.int8) - 1
+        live = np.ones((len(codes), len(EDGES) + 2), dtype=bool)
+        live[:, 1:-1] = labels != ABSENT
+        places = ((0, 0), *EDGES, (self.num_vertices - 1,) * 2)  # input and output: from a node to itself
+        joined = np.array(
+            [[a < b and before[1] == after[0] for b, after in enumerate(places)] for a, before in enumerate(places)]
+        )
+        edges = joined & live[:, :, None] & live[:, None, :]
+        sets = {"conv": OPS[CONV1 : CONV3 + 1], "no params": (OPS[SKIP], OPS[POOL]), "not skip": OPS[CONV1:]}
+        return [CellGraphs(OPS[1:], labels, edges, sets=sets, ordered=True)]
+
     def one_hot(self, codes: np.ndarray) -> np.ndarray:
         """(N, 30) float32, edge by edge in the order of EDGES and OPS."""
         return np.eye(len(OPS), dtype=np.float32)[codes].reshape(len(codes), -1)
@@ -225,3 +244,16 @@ class NasBench201(TensorSpace[Cell201]):
         """Channels and pixels of a stage."""
         side = self.image_size // 2**stage
         return self.channels * 2**stage, side * side
+
+
+@lru_cache(maxsize=1)
+def _plainest_codes() -> np.ndarray:
+    """(15625, 6) uint8: the canonical code of every cell, by its code read as a number."""
+    space = NasBench201()
+    codes = space.live_codes(space.all_codes())
+    order = np.lexsort((*codes.T[::-1], (codes != NONE).sum(1)))
+    keys = [space.canonical_key(space.from_code(code)) for code in codes]
+    plainest: dict[str, int] = {}
+    for row in order.tolist():
+        plainest.setdefault(keys[row], row)
+    return codes[[plainest[key] for key in keys]]
