@@ -1,0 +1,64 @@
+"""The examples are run as a user would: each is one file of theirs, and none of ours knows of it."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
+def test_an_example_is_short_and_knows_only_public_things(file: Path):
+    text = file.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 60
+    assert not re.search(r"import _|\._[a-z]", text)
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
+def test_nothing_of_ours_knows_an_example(file: Path):
+    ours = [*ROOT.glob("common/**/*.py"), *ROOT.glob("renas/**/*.py"), *ROOT.glob("rminas/**/*.py")]
+    assert not [module for module in ours if file.stem in module.read_text(encoding="utf-8")]
+
+
+def run(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    """What `python examples/NAME.py`, given in the root of the clone, prints."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", [f"examples/{name}.py"])
+    runpy.run_path(f"examples/{name}.py", run_name="__main__")
+    return capsys.readouterr().out
+
+
+def tau(out: str, name: str) -> float:
+    match = re.search(rf"{re.escape(name)}: Kendall tau (-?[\d.]+)", out)
+    assert match, out
+    return float(match[1])
+
+
+def test_own_predictor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    out = run("own_predictor", monkeypatch, capsys)
+    assert tau(out, "boosting") > 0.6
+    assert tau(out, "examples/own_predictor.py:Nearest") > 0.6
+
+
+def test_own_encoding(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    out = run("own_encoding", monkeypatch, capsys)
+    assert tau(out, "examples/own_encoding.py:Pairs+costs") > tau(out, "one_hot+costs")  # what the example is for
+
+
+def test_own_score(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    out = run("own_score", monkeypatch, capsys)
+    assert tau(out, "examples/own_score.py:feature_rank") > 0.4
+    assert tau(out, "examples/own_score.py:convolutions") > 0.4
+
+
+def test_own_strategy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    out = run("own_strategy", monkeypatch, capsys)
+    found = {name: float(acc) for name, acc in re.findall(r"^(\S+): ([\d.]+) after", out, flags=re.MULTILINE)}
+    assert len(found) == 3
+    assert found["examples/own_strategy.py:BestFew"] > found["random"]
