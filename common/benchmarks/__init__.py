@@ -67,8 +67,8 @@ def load_benchmark(
             unregistered space needs it. A space that is handed in, or of one's own module, is taken as it is.
 
     Raises: InputError when the path does not exist, is of no known kind or not of the named one, is damaged, is of
-    another space, or has no such data set. Some formats (`nasbench201_pth`, `nats`) are pickles that may run code: name
-    trusted files only.
+    another space, or has no such data set. Nothing in a file is ever run: formats that are pickles are taken apart by
+    an unpickler that admits plain data and nothing else.
     """
     from common.benchmarks.table import BenchmarkTable
 

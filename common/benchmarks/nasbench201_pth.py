@@ -1,7 +1,4 @@
-"""The official NAS-Bench-201 `.pth` files (v1_0, v1_1), read once through the classes of `nas_201_api`, then cached.
-
-These files are pickles and may run code when they are loaded: only a path that the user named is ever read.
-"""
+"""The official NAS-Bench-201 `.pth` files (v1_0, v1_1): read once, without torch or running anything, then cached."""
 
 from __future__ import annotations
 
@@ -20,13 +17,12 @@ from common.benchmarks.files import (
     read_head,
     sha256_of,
 )
+from common.benchmarks.pickles import LEGACY, ZIP, load_torch_file
 from common.benchmarks.table import BenchmarkTable, Source
 from common.errors import InputError
 from common.spaces.nasbench201 import NasBench201
 
 KIND = "nasbench201_pth"
-ZIP = b"PK\x03\x04"  # torch.save since 1.6
-LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # torch.save before: a pickle of torch's magic number
 HEAD = 4 << 20  # the key below stands before the results; what may precede it (all cell strings) is under 2 MB
 RESULTS_KEY = b"arch2infos"
 SCHEDULES = {"full": 200, "less": 12}  # the file's names of the two trainings -> epochs
@@ -74,20 +70,16 @@ def read(path: Path) -> BenchmarkTable:
 
 
 def _read_results(path: Path) -> dict[str, np.ndarray]:
-    import torch
-    from nas_201_api.api_utils import ArchResults
-
     log.info("reading %s in full, once; from then on its cache is read", path)
     try:
-        file = torch.load(path, map_location="cpu", weights_only=False)
+        file = load_torch_file(path)
         texts, infos = list(file["meta_archs"]), file["arch2infos"]
         values = unmeasured(len(texts))
-        # NASBench201API would first copy the several GB twice; its class for one architecture is all that is needed.
         for index in sorted(infos):
             info = infos.pop(index)
             for schedule, epochs in SCHEDULES.items():
-                take_accuracies(values, index, epochs, ArchResults.create_from_state_dict(info[schedule]))
-    except Exception as error:  # unpickling a damaged file can fail in any way
+                take_accuracies(values, index, epochs, info[schedule])
+    except Exception as error:  # a damaged pickle can fail in any way
         reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         raise InputError(f"{path}: not a complete NAS-Bench-201 file ({reason}); download it again") from error
     return results_arrays(path, texts, values) | {"sha256": np.array(sha256_of(path))}
@@ -103,13 +95,15 @@ def unmeasured(count: int) -> dict[str, np.ndarray]:
     }
 
 
-def take_accuracies(values: dict[str, np.ndarray], index: int, epochs: int, results: Any) -> None:
-    """Enter an architecture's accuracies after the last epoch, means over the seeds, from an official `ArchResults`."""
+def take_accuracies(values: dict[str, np.ndarray], index: int, epochs: int, results: Mapping[str, Any]) -> None:
+    """Enter an architecture's accuracies after the last epoch, means over the seeds.
+
+    Args: results: the state of an official `ArchResults`, whose `all_results` are those of its trainings by data set
+        and seed.
+    """
     for dataset, split, trained_on, evaluated_on in MEASURED:
-        if trained_on not in results.get_dataset_names():
-            continue
-        runs = results.query(trained_on).values()
-        last = [run.eval_acc1es.get(f"{evaluated_on}@{run.get_total_epoch() - 1}") for run in runs]
+        runs = [run for (name, _), run in results["all_results"].items() if name == trained_on]
+        last = [run["eval_acc1es"].get(f"{evaluated_on}@{run['epochs'] - 1}") for run in runs]
         found = [accuracy for accuracy in last if accuracy is not None]
         if found:
             values[f"{dataset}_{split}_{epochs}"][index] = np.mean(found)

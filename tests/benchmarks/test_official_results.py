@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import os
 import pickle
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.benchmarks import load_benchmark
+from common.benchmarks import load_benchmark, nasbench201_pth, nats
 from common.benchmarks.table import BenchmarkTable
 from common.errors import InputError
 from common.spaces.nasbench201 import Cell201, NasBench201
@@ -92,12 +93,10 @@ def no_other_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def unpickled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The files that torch has unpickled since."""
-    import torch
-
+    """The files that have been unpickled since."""
     files: list[str] = []
-    load = torch.load
-    monkeypatch.setattr(torch, "load", lambda path, **options: (files.append(str(path)), load(path, **options))[1])
+    load = nasbench201_pth.load_torch_file
+    monkeypatch.setattr(nasbench201_pth, "load_torch_file", lambda path: (files.append(str(path)), load(path))[1])
     return files
 
 
@@ -232,23 +231,27 @@ def test_another_checkpoint_is_neither_recognised_nor_unpickled(
 # NATS-Bench --------------------------------------------------------------------------------------------------------
 
 
+def write_nats(path: Path, content: Any) -> None:
+    """As `nats_bench.pickle_save` does."""
+    with bz2.BZ2File(path.with_name(f"{path.name}.pbz2"), "w") as file:
+        pickle.dump(content, file)
+
+
 @pytest.fixture
 def nats_folder(tmp_path: Path, no_other_cache: Path) -> Path:
-    nats_bench = pytest.importorskip("nats_bench", reason="nats-bench is not installed (extra 'nats')")
+    from nas_201_api import api_utils  # its results have the form of those of nats_bench
+
     folder = tmp_path / "topology"
     folder.mkdir()
-    nats_bench.pickle_save(
-        {"meta_archs": CELLS, "total_archs": 3, "evaluated_indexes": {0, 1, 2}}, folder / "meta.pickle"
-    )
+    write_nats(folder / "meta.pickle", {"meta_archs": CELLS, "total_archs": 3, "evaluated_indexes": {0, 1, 2}})
     for index in range(len(CELLS)):
-        trained = {str(e): official_results(nats_bench.api_utils, index, e, ALL, 1.0).state_dict() for e in (12, 200)}
-        nats_bench.pickle_save(trained, folder / f"{index:06d}.pickle")
+        trained = {str(e): official_results(api_utils, index, e, ALL, 1.0).state_dict() for e in (12, 200)}
+        write_nats(folder / f"{index:06d}.pickle", trained)
     return folder
 
 
 def test_a_nats_folder_gives_the_answers_of_its_official_api(nats_folder: Path):
-    import nats_bench
-
+    nats_bench = pytest.importorskip("nats_bench", reason="nats-bench is not installed (extra 'dev')")
     table = load_benchmark(f"{nats_folder}/")
     api = nats_bench.create(str(nats_folder), "tss", fast_mode=True, verbose=False)
     assert (table.source.kind, len(table.columns)) == ("nats", 12)
@@ -257,13 +260,17 @@ def test_a_nats_folder_gives_the_answers_of_its_official_api(nats_folder: Path):
         assert_agrees(table, api, epochs)
 
 
-def test_the_second_load_of_a_nats_folder_needs_no_nats_bench(nats_folder: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_nats_folder_holds_the_means_of_its_runs_and_is_read_once(nats_folder: Path, monkeypatch: pytest.MonkeyPatch):
     first = load_benchmark(nats_folder)
-    monkeypatch.setitem(__import__("sys").modules, "nats_bench", None)
+    with bz2.open(nats_folder / "000002.pickle.pbz2") as file:
+        runs = pickle.load(file)["200"]["all_results"]
+    expected = np.mean([runs["ImageNet16-120", seed]["eval_acc1es"]["x-test@199"] for seed in (777, 888)])
+    assert first.column("imagenet16_120_test_200").values[2] == pytest.approx(expected)
+    monkeypatch.setattr(nats, "_load", None)  # nothing is unpickled again
     again = load_benchmark(nats_folder)
     assert np.array_equal(first.column("cifar10_test_200").values, again.column("cifar10_test_200").values)
     os.utime(nats_folder / "000001.pickle.pbz2")
-    with pytest.raises(InputError, match="pip install nats-bench"):
+    with pytest.raises(InputError, match="missing or damaged"):
         load_benchmark(nats_folder)
 
 
@@ -274,13 +281,65 @@ def test_a_missing_or_cut_nats_file_is_named(nats_folder: Path, damage: str):
     file.unlink()
     if damage == "cut":
         file.write_bytes(content[: len(content) // 2])
-    with pytest.raises(InputError, match="architecture 1: missing or damaged") as caught:
+    with pytest.raises(InputError, match=r"000001\.pickle\.pbz2: missing or damaged") as caught:
         load_benchmark(nats_folder)
     assert "\n" not in str(caught.value)
 
 
 def test_a_nats_size_folder_is_not_taken_for_the_topology_space(tmp_path: Path):
-    nats_bench = pytest.importorskip("nats_bench")
-    nats_bench.pickle_save({"meta_archs": ["8:8:8:8:8", "8:8:8:8:16"]}, tmp_path / "meta.pickle")
+    write_nats(tmp_path / "meta.pickle", {"meta_archs": ["8:8:8:8:8", "8:8:8:8:16"]})
     with pytest.raises(InputError, match="not recognised"):
         load_benchmark(tmp_path)
+
+
+# hostile files -----------------------------------------------------------------------------------------------------
+
+
+class Touch:
+    """Unpickling this creates a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("kind", [None, "nasbench201_pth"])
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "before torch 1.6"])
+def test_a_pickle_called_accuracy_csv_runs_nothing(
+    tmp_path: Path, no_other_cache: Path, kind: str | None, legacy: bool
+):
+    ran = tmp_path / "ran"
+    path = save(official_file() | {"evil": Touch(ran)}, tmp_path / "accuracy.csv", legacy)
+    with pytest.raises(InputError, match=r"holds .* which has no place in this file") as caught:
+        load_benchmark(path, kind=kind)
+    assert not ran.exists()
+    assert "weights_only" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pickle_in_a_nats_folder_runs_nothing(nats_folder: Path, tmp_path: Path):
+    write_nats(nats_folder / "000001.pickle", {"12": Touch(tmp_path / "ran")})
+    with pytest.raises(InputError, match=r"000001\.pickle\.pbz2: missing or damaged .*no place in this file"):
+        load_benchmark(nats_folder)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_numpy_numbers_arrays_and_weights_beside_the_results_do_no_harm(tmp_path: Path, no_other_cache: Path):
+    import torch
+
+    content = official_file()
+    expected = load_benchmark(save(content, tmp_path / "plain.pth"))
+    for info in content["arch2infos"].values():
+        for run in info["full"]["all_results"].values():
+            run["params"], run["eval_acc1es"] = (
+                np.float64(1.5),
+                {k: np.float32(v) for k, v in run["eval_acc1es"].items()},
+            )
+            run["net_state_dict"] = torch.nn.Linear(2, 3).state_dict()
+            run["latency"] = [np.zeros(3), np.int64(3)]
+    for legacy in (False, True):
+        table = load_benchmark(save(content, tmp_path / f"numpy{legacy}.pth", legacy))
+        for name, column in expected.columns.items():
+            assert table.values(name) == pytest.approx(column.values, rel=1e-6)

@@ -89,6 +89,24 @@ def test_content_that_is_not_of_the_named_kind_is_refused(table_file: Path, kind
         load_benchmark(table_file, kind=kind)
 
 
+@pytest.mark.parametrize("name", ["nasbench101", "nasbench201"])
+def test_a_benchmarks_name_stands_for_the_path_in_the_environment(
+    table_file: Path, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    variable = f"{name.upper()}_PATH"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(InputError, match=f"^{name}: no such file or folder, and {variable} is not set"):
+        load_benchmark(name)
+    monkeypatch.setenv(variable, str(table_file))
+    assert load_benchmark(name).source.path == str(table_file)
+    monkeypatch.setenv(variable, str(tmp_path / "gone"))
+    with pytest.raises(InputError, match=f"{tmp_path / 'gone'}: no such file"):
+        load_benchmark(name)
+    table_file.rename(tmp_path / name)  # a file of that name is one
+    assert load_benchmark(name).arch_text(0) == CELL
+
+
 def test_an_unknown_kind_is_refused_with_the_known_ones(table_file: Path):
     with pytest.raises(InputError, match=r"unknown kind of benchmark 'tsv'.*csv"):
         load_benchmark(table_file, kind="tsv")
