@@ -25,6 +25,20 @@ EVALUATORS = Registry(
         "flops": "common.evaluators.costs:make_flops",
         "table": "common.evaluators.table:make_table_look_up",
         "rmi": "rminas.rmi:make_rmi",
+        "counted_params": "common.evaluators.costs:counted_params",
+        "counted_flops": "common.evaluators.costs:counted_flops",
+        "fisher": "common.evaluators.fisher:fisher",
+        "grad_norm": "common.evaluators.grad_norm:grad_norm",
+        "grasp": "common.evaluators.grasp:grasp",
+        "jacov": "common.evaluators.jacov:jacov",
+        "l2_norm": "common.evaluators.l2_norm:l2_norm",
+        "naswot": "common.evaluators.naswot:naswot",
+        "plain": "common.evaluators.plain:plain",
+        "snip": "common.evaluators.snip:snip",
+        "swap": "common.evaluators.swap:swap",
+        "synflow": "common.evaluators.synflow:synflow",
+        "zen": "common.evaluators.zen:zen",
+        "zico": "common.evaluators.zico:zico",
     },
 )
 
@@ -46,9 +60,9 @@ def make_evaluator(name: str, context: Context) -> Evaluator:
                 return made
             raise InputError(f"evaluator {name!r}: made a {type(made).__name__}, expected an Evaluator")
         if words == ["network", "x", "y"]:
-            from common.evaluators.own import NetworkScore
+            from common.evaluators.training_free import TrainingFree
 
-            return NetworkScore.make(context, name, member)
+            return TrainingFree.make(context, name, member)
         if words == ["arch"]:
             from common.evaluators.own import ArchScore
 

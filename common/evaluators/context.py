@@ -72,22 +72,30 @@ class Context:
             self.settings,
         )
 
+    @cached_property
+    def _batches(self) -> dict[int, tuple[Tensor, Tensor]]:
+        return {}
+
     def batch(self, size: int) -> tuple[Tensor, Tensor]:
         """`size` random training images as they are, (size, 3, H, W) float32 standardised, and their labels (size,).
 
-        A larger batch begins with the images of a smaller one. No teacher has a say in it.
+        A larger batch begins with the images of a smaller one. No teacher has a say in it. Asked again for the same
+        size, the same tensors come back.
         Raises: InputError when there are not so many.
         """
         import torch
 
         from common.datasets.batch import normalised
 
+        if size in self._batches:
+            return self._batches[size]
         images = self.images
         if size > len(images.x_train):
             raise InputError(f"{images.source}: a batch of {size} images, there are {len(images.x_train)}")
         rows = rng_for(self.seed, "score batch").permutation(len(images.x_train))[:size]
         labels: np.ndarray = images.y_train[rows]
-        return normalised(images, rows, "train", self.device), torch.from_numpy(labels).to(self.device)
+        x = normalised(images, rows, "train", self.device)
+        return self._batches.setdefault(size, (x, torch.from_numpy(labels).to(self.device)))
 
 
 def build_seeded(space: SearchSpace, arch: Any, seed: int, device: torch.device | str = "cpu") -> TappedNetwork:

@@ -1,14 +1,17 @@
-"""Parameters and FLOPs as scores: larger networks first. What every cheaper or dearer score has to beat."""
+"""Parameters and FLOPs as scores: larger networks first. What every other score has to beat."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.errors import InputError
 from common.evaluators.base import NO_BOUNDS, Bounds, Evaluator, Outcome
 from common.evaluators.context import Context
 from common.spaces.base import SearchSpace
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -37,3 +40,20 @@ def make_params(context: Context) -> CostEvaluator:
 
 def make_flops(context: Context) -> CostEvaluator:
     return CostEvaluator(context.space, "flops")
+
+
+def counted_params(network: nn.Module, x: Tensor, y: Tensor) -> float:
+    """The trainable parameters of any network."""
+    return float(sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad))
+
+
+def counted_flops(network: nn.Module, x: Tensor, y: Tensor) -> float:
+    """FLOPs of one image's forward pass by `torch.utils.flop_counter`: 2 a multiply-accumulate of matrix products and
+    convolutions, and nothing else.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.eval()(x[:1])
+    return float(counter.get_total_flops())
