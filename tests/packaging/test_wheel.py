@@ -1,0 +1,58 @@
+"""The wheel, installed into an environment of its own, away from the clone: nothing of the clone is needed there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of programs of a fresh environment with our wheel; what it depends on is seen in this environment."""
+    folder = tmp_path_factory.mktemp("wheel")
+    tree = folder / "tree"
+    tree.mkdir()
+    for part in ("common", "renas", "rminas", "configs"):  # a copy, because building writes into the tree
+        shutil.copytree(ROOT / part, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for part in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / part, tree)
+    run([sys.executable, "-m", "pip", "wheel", "-q", ".", "--no-deps", "--no-build-isolation", "-w", str(folder)], tree)
+    (wheel,) = folder.glob("*.whl")
+    venv.create(folder / "venv", with_pip=False)
+    programs = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
+    python = str(programs / "python")
+    run([sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", str(wheel)], folder)
+    # Packages of this environment after its own, by a path: not by .pth files, so that no editable clone comes with it.
+    site = run([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], folder).strip()
+    (Path(site) / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    shutil.rmtree(tree)
+    return programs
+
+
+def run(command: list[str], folder: Path) -> str:
+    """What a command prints, started in `folder` without any Python setting of this process."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_packages_are_the_installed_ones(installed: Path, tmp_path: Path):
+    code = "import common, renas, rminas; print(common.__file__, renas.__file__, rminas.__file__)"
+    found = run([str(installed / "python"), "-c", code], tmp_path).split()
+    assert all(Path(file).is_relative_to(installed.parent) for file in found), found
+
+
+def test_a_small_renas_runs(installed: Path, tmp_path: Path):
+    command = ["-m", "renas", "--train_num", "20", "--num_epochs", "2", "--out", "run"]
+    assert "search model acc:" in run([str(installed / "python"), *command], tmp_path)
+    assert (tmp_path / "run" / "summary.json").is_file()
