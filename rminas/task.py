@@ -20,7 +20,7 @@ from common.errors import InputError
 from common.metrics import rank_of
 from common.networks.base import TappedNetwork, in_mode
 from common.networks.teachers import load_teacher
-from common.spaces import SearchSpace, Skeleton, search_space
+from common.spaces import SearchSpace, Skeleton, UnknownOption, search_space
 from common.training.classifier import ClassifierSettings, evaluate
 from common.training.population import CandidateSettings
 from rminas.config import Config
@@ -30,6 +30,8 @@ from rminas.objective import Objective
 from rminas.retrain_config import RetrainConfig
 from rminas.teacher import train_teacher
 
+# What says an option of a space's networks.
+OPTION_KEYS = {"channels": "TRAIN.CHANNELS", "layers": "TRAIN.LAYERS", "cells_per_stage": "SPACE.CELLS_PER_STAGE"}
 # The published ones, and for digits one that learns them in seconds.
 TEACHERS = {
     "cifar10": "resnet20",
@@ -148,10 +150,16 @@ class TeacherInfo:
 
 def search_space_of(config: Config, images: ImageSet) -> SearchSpace:
     """The space of a config for its images. Raises InputError when it has no such network."""
-    skeleton = Skeleton(
-        images.num_classes, images.image_size, config.train.channels, config.train.layers, config.space.cells_per_stage
-    )
-    return search_space(config.space.name, skeleton)
+    asked = {
+        "channels": config.train.channels,
+        "layers": config.train.layers,
+        "cells_per_stage": config.space.cells_per_stage,
+    }
+    options = {option: value for option, value in asked.items() if value}
+    try:
+        return search_space(config.space.name, Skeleton(images.num_classes, images.image_size, options))
+    except UnknownOption as error:
+        raise InputError(f"{OPTION_KEYS[error.option]}: {error}") from None
 
 
 def load_task(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from common.errors import InputError
 
@@ -100,13 +100,11 @@ def _is_name(space: object) -> bool:
 
 def _make_space(space: SearchSpace | type[SearchSpace] | str) -> SearchSpace:
     from common.benchmarks.csv_table import TABLE_SETTINGS
-    from common.registry import import_path
     from common.spaces import make_space
 
-    if isinstance(space, str) and _is_name(space):
+    if isinstance(space, str):
         return make_space(space, **TABLE_SETTINGS.get(space, {}))
-    made: Any = import_path(space, "search space") if isinstance(space, str) else space
-    return made() if isinstance(made, type) else made
+    return space() if isinstance(space, type) else space
 
 
 def _read_csv(path: Path, space: SearchSpace | None) -> BenchmarkTable:
@@ -164,11 +162,9 @@ def _check(table: BenchmarkTable, space: SearchSpace | None, dataset: str | None
 def _for_dataset(table: BenchmarkTable, dataset: str | None) -> BenchmarkTable:
     """The table with its space built for a data set, by default its first, where something is known of it."""
     from common.datasets.specs import IMAGE_SPECS
+    from common.spaces import Skeleton
 
     spec = IMAGE_SPECS.get(dataset or next(iter(table.datasets), ""))
-    if spec is None or not is_dataclass(table.space):
+    if spec is None or table.space is None:
         return table
-    known = {"num_classes": spec.num_classes, "image_size": spec.image_size}
-    settable = {field.name for field in fields(table.space) if field.init}
-    space = replace(cast(Any, table.space), **{name: known[name] for name in known.keys() & settable})
-    return replace(table, space=space)
+    return replace(table, space=table.space.for_search(Skeleton(spec.num_classes, spec.image_size)))

@@ -49,7 +49,7 @@ class MacroNetwork(TappedNetwork):
 
 def build(space: Macro, arch: MacroArch) -> MacroNetwork:
     """The network of an architecture in the space's skeleton."""
-    return MacroNetwork(arch.blocks, space.stem_channels, space.num_classes)
+    return MacroNetwork(arch.blocks, space.channels, space.num_classes)
 
 
 class InvertedResidual(nn.Module):

@@ -69,7 +69,7 @@ def build(space: NasBench101, arch: Cell101) -> Network101:
     pruned = arch.pruned()
     if pruned is None:
         raise ValueError(f"no path from input to output in {space.format(arch)}")
-    return Network101(pruned.matrix, pruned.ops, space.stem_channels, space.num_classes)
+    return Network101(pruned.matrix, pruned.ops, space.channels, space.num_classes)
 
 
 class Cell(nn.Module):

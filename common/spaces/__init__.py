@@ -1,51 +1,68 @@
-"""Search spaces by name. A new space is one module and one line here."""
+"""Search spaces by name. A new space is one module and one line here, or a space of one's own by its import path."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 from common.errors import InputError
-from common.spaces.base import Costs, SearchSpace, Skeleton, SpaceExhausted, TensorSpace
-from common.spaces.darts import Darts
-from common.spaces.macro import Macro
-from common.spaces.mobilenet import MobileNet
-from common.spaces.nasbench101 import NasBench101
-from common.spaces.nasbench201 import NasBench201
-from common.spaces.proxyless import Proxyless
+from common.registry import Registry
+from common.spaces.base import (
+    Costs,
+    SearchSpace,
+    Skeleton,
+    SpaceExhausted,
+    TensorSpace,
+    UnknownOption,
+    settable_fields,
+)
+from common.spaces.categorical import CategoricalSpace
 
-SPACES: dict[str, type[SearchSpace]] = {
-    Darts.name: Darts,
-    Macro.name: Macro,
-    MobileNet.name: MobileNet,
-    NasBench101.name: NasBench101,
-    NasBench201.name: NasBench201,
-    Proxyless.name: Proxyless,
-}
-
-
-def make_space(name: str, **skeleton: Any) -> SearchSpace:
-    """The space called `name`; `skeleton` overrides the network around the cell (classes, image size, ...)."""
-    return _class_of(name)(**skeleton)
-
-
-def search_space(name: str, skeleton: Skeleton) -> SearchSpace:
-    """The space called `name` with the network that candidates are trained in."""
-    return _class_of(name).for_search(skeleton)
+SPACES = Registry(
+    "search space",
+    {
+        "darts": "common.spaces.darts:Darts",
+        "macro": "common.spaces.macro:Macro",
+        "mobilenet": "common.spaces.mobilenet:MobileNet",
+        "nasbench101": "common.spaces.nasbench101:NasBench101",
+        "nasbench201": "common.spaces.nasbench201:NasBench201",
+        "proxyless": "common.spaces.proxyless:Proxyless",
+    },
+)
 
 
-def _class_of(name: str) -> type[SearchSpace]:
-    if name not in SPACES:
-        raise InputError(f"unknown search space {name!r}; choose from {', '.join(sorted(SPACES))}")
-    return SPACES[name]
+def make_space(name: str, **settings: Any) -> SearchSpace[Any]:
+    """The space called `name`, or what an import path `my_module:SPACE` names: a space, its class, or a function.
+
+    settings: of the class or function, or fields of the space that are replaced (`num_classes`, ...).
+    Raises: InputError for an unknown name, for what is no space, and for fields that it has not.
+    """
+    found = SPACES.load(name)
+    if not isinstance(found, SearchSpace):
+        found = found(**settings) if callable(found) else found
+        if not isinstance(found, SearchSpace):
+            raise InputError(f"search space {name!r}: is a {type(found).__name__}, not a SearchSpace")
+        return found
+    known = settable_fields(found)
+    if unknown := sorted(settings.keys() - known):
+        raise InputError(f"search space {name!r}: has no field {unknown[0]!r}; it has: {', '.join(sorted(known))}")
+    return cast("SearchSpace[Any]", replace(cast(Any, found), **settings)) if settings else found
+
+
+def search_space(name: str, skeleton: Skeleton) -> SearchSpace[Any]:
+    """The space called `name` (see `make_space`) with the network that candidates are trained in."""
+    return make_space(name).for_search(skeleton)
 
 
 __all__ = [
     "SPACES",
+    "CategoricalSpace",
     "Costs",
     "SearchSpace",
     "Skeleton",
     "SpaceExhausted",
     "TensorSpace",
+    "UnknownOption",
     "make_space",
     "search_space",
 ]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from itertools import islice
-from typing import ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
 
 import numpy as np
 
+from common.errors import InputError
 from common.spaces.graphs import CellGraphs
 
 Arch = TypeVar("Arch")
@@ -27,13 +28,22 @@ class Costs(NamedTuple):
 
 @dataclass(frozen=True)
 class Skeleton:
-    """The network around what is searched, in the words of the config files; 0 is the space's published value."""
+    """The network around what is searched.
+
+    options: what else it can be told, by names that the space knows (`SearchSpace.network_options`).
+    """
 
     num_classes: int = 10
-    image_size: int = 32
-    channels: int = 0  # of the first stage
-    layers: int = 0  # cells in a row (DARTS)
-    cells_per_stage: int = 0  # NAS-Bench-201
+    image_size: int = 32  # pixels along a side
+    options: Mapping[str, int] = field(default_factory=dict)
+
+
+class UnknownOption(InputError):
+    """The space has no such option; `option` is its name."""
+
+    def __init__(self, option: str, message: str) -> None:
+        super().__init__(message)
+        self.option = option
 
 
 class SpaceExhausted(RuntimeError):
@@ -58,11 +68,23 @@ class SearchSpace(ABC, Generic[Arch]):
     code_length: ClassVar[int]
     size: ClassVar[int | None]  # number of architectures (up to isomorphism for NAS-Bench-101), None if not known
     choices: ClassVar[int]  # a code's entries are below it
+    network_options: ClassVar[tuple[str, ...]] = ()  # fields (it being a dataclass) that change the network around
 
-    @classmethod
-    @abstractmethod
-    def for_search(cls, skeleton: Skeleton) -> SearchSpace[Arch]:
-        """The space with the network that candidates are trained in. Raises InputError for an impossible skeleton."""
+    def for_search(self, skeleton: Skeleton) -> SearchSpace[Arch]:
+        """This space with the network that candidates are trained in.
+
+        That is as it is but for the fields `num_classes` and `image_size`, where there are such, and the options.
+        Raises: UnknownOption; InputError for a network that cannot be.
+        """
+        for option, value in skeleton.options.items():
+            if option not in self.network_options:
+                known = ", ".join(self.network_options)
+                there = f"its networks can be told: {known}" if known else "it has networks of one size only"
+                raise UnknownOption(option, f"{self.title}: no {option} (asked: {value}); {there}")
+        settable = settable_fields(self)
+        sizes = {"num_classes": skeleton.num_classes, "image_size": skeleton.image_size}
+        changes = {name: size for name, size in sizes.items() if name in settable} | {**skeleton.options}
+        return replace(cast(Any, self), **changes) if changes else self
 
     # text ------------------------------------------------------------------------------------------------------
 
@@ -169,6 +191,11 @@ class SearchSpace(ABC, Generic[Arch]):
                 f"{self.name}: only {len(found)} of {count} distinct architectures after {max_tries} vain draws"
             )
         return found
+
+
+def settable_fields(space: SearchSpace[Any]) -> set[str]:
+    """The fields that a copy of the space may have otherwise; none where it is no dataclass."""
+    return {field.name for field in fields(space) if field.init} if is_dataclass(space) else set()
 
 
 class TensorSpace(SearchSpace[Arch]):

@@ -12,7 +12,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from common.errors import InputError
-from common.spaces.base import SearchSpace, Skeleton, SpaceExhausted
+from common.spaces.base import SearchSpace, SpaceExhausted
 from common.spaces.graphs import ABSENT, CellGraphs
 
 OPS = (
@@ -133,6 +133,7 @@ class Darts(SearchSpace[Genotype]):
     title: ClassVar[str] = "DARTS"
     code_length: ClassVar[int] = 2 * len(EDGES)
     choices: ClassVar[int] = len(STATES)
+    network_options: ClassVar[tuple[str, ...]] = ("channels", "layers")
 
     def __post_init__(self) -> None:
         if self.layers < MIN_LAYERS:
@@ -145,11 +146,6 @@ class Darts(SearchSpace[Genotype]):
                 f"{self.title}: image size {self.image_size} cannot be halved {halvings} times; "
                 f"take a multiple of {2**halvings}"
             )
-
-    @classmethod
-    def for_search(cls, skeleton: Skeleton) -> Darts:
-        """C=16 and 8 cells unless told otherwise."""
-        return cls(skeleton.channels or 16, skeleton.layers or 8, skeleton.num_classes, skeleton.image_size)
 
     @property
     def size(self) -> int:  # type: ignore[override]
@@ -273,7 +269,7 @@ class Darts(SearchSpace[Genotype]):
             if not np.array_equal(normal, reduce):
                 raise ValueError("normal and reduction cell differ: take the one-hot code of a space with tied=False")
             codes = normal
-        return HOT[codes].reshape(len(codes), -1)
+        return HOT[codes].reshape(len(codes), codes.shape[1] * HOT.shape[1])
 
     def most_voted(self, votes: np.ndarray) -> Genotype:
         """Every node keeps the two edges whose best operation has the most votes, each with that operation.

@@ -9,7 +9,8 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from common.errors import InputError
-from common.spaces.base import Costs, Skeleton, TensorSpace
+from common.spaces.base import Costs, TensorSpace
+from common.spaces.choices import ChoiceSpace
 from common.spaces.graphs import ABSENT, CellGraphs
 
 OPS = ("identity", "mb3_k3", "mb6_k5")
@@ -43,7 +44,7 @@ class MacroArch:
 
 
 @dataclass(frozen=True)
-class Macro(TensorSpace[MacroArch]):
+class Macro(ChoiceSpace[MacroArch], TensorSpace[MacroArch]):
     """The space with its skeleton: conv3x3 stem, stages of 2, 3 and 3 layers, conv1x1 to 1280 channels, classifier.
 
     An identity that stands first in a stage, where the shape changes, is a strided 1x1 convolution with batch norm
@@ -54,7 +55,7 @@ class Macro(TensorSpace[MacroArch]):
     As a graph the whole network is one cell: the chain input -> 8 layers -> output, its positions the 10 vertices.
     """
 
-    stem_channels: int = 32
+    channels: int = 32  # of the stem
     num_classes: int = 10
     image_size: int = 32
 
@@ -64,12 +65,8 @@ class Macro(TensorSpace[MacroArch]):
     size: ClassVar[int | None] = len(OPS) ** NUM_LAYERS
     choices: ClassVar[int] = len(OPS)
     num_vertices: ClassVar[int] = NUM_LAYERS + 2
+    network_options: ClassVar[tuple[str, ...]] = ("channels",)
     num_cells: int = field(default=1, init=False)
-
-    @classmethod
-    def for_search(cls, skeleton: Skeleton) -> Macro:
-        """The benchmark's own network unless told otherwise."""
-        return cls(skeleton.channels or 32, skeleton.num_classes, skeleton.image_size)
 
     # text ------------------------------------------------------------------------------------------------------
 
@@ -85,22 +82,11 @@ class Macro(TensorSpace[MacroArch]):
 
     # walking ---------------------------------------------------------------------------------------------------
 
-    def sample(self, rng: np.random.Generator) -> MacroArch:
-        return MacroArch(tuple(rng.integers(len(OPS), size=NUM_LAYERS).tolist()))
+    def choices_of(self, arch: MacroArch) -> tuple[int, ...]:
+        return arch.blocks
 
-    def mutate(self, arch: MacroArch, rng: np.random.Generator) -> MacroArch:
-        """One layer gets another block; drawn evenly from `neighbours`, so never the same network."""
-        near = self.neighbours(arch)
-        return near[int(rng.integers(len(near)))]
-
-    def neighbours(self, arch: MacroArch) -> list[MacroArch]:
-        found = {self.canonical_key(arch): arch}
-        for layer, old in enumerate(arch.blocks):
-            for block in range(len(OPS)):
-                if block != old:
-                    near = MacroArch((*arch.blocks[:layer], block, *arch.blocks[layer + 1 :]))
-                    found.setdefault(self.canonical_key(near), near)
-        return list(found.values())[1:]
+    def with_choices(self, choices: Sequence[int]) -> MacroArch:
+        return MacroArch(tuple(choices))
 
     # identity --------------------------------------------------------------------------------------------------
 
@@ -115,20 +101,7 @@ class Macro(TensorSpace[MacroArch]):
             key += (stage[0] + stage[1:].replace(str(IDENTITY), "")).ljust(layers, str(IDENTITY))
         return key
 
-    def reaches_output(self, arch: MacroArch) -> bool:
-        return True
-
     # arrays ----------------------------------------------------------------------------------------------------
-
-    def to_codes(self, archs: Sequence[MacroArch]) -> np.ndarray:
-        return np.array([arch.blocks for arch in archs], dtype=np.uint8).reshape(-1, NUM_LAYERS)
-
-    def from_code(self, code: np.ndarray) -> MacroArch:
-        return MacroArch(tuple(int(block) for block in code))
-
-    def all_codes(self) -> np.ndarray:
-        """(6561, 8) uint8: every network, last layer changing fastest."""
-        return np.indices((len(OPS),) * NUM_LAYERS, dtype=np.uint8).reshape(NUM_LAYERS, -1).T.copy()
 
     def cell_graphs(self, codes: np.ndarray) -> list[CellGraphs]:
         """The chain of layers; identities that are nothing at all stand absent at the end of their stage."""
@@ -138,10 +111,6 @@ class Macro(TensorSpace[MacroArch]):
             moved = np.take_along_axis(inner, np.argsort(inner == IDENTITY, axis=1, kind="stable"), axis=1)
             labels[:, stage[1:]] = np.where(moved == IDENTITY, ABSENT, moved)
         return [CellGraphs(OPS, labels, ordered=True, stages=STAGE_LAYERS)]
-
-    def one_hot(self, codes: np.ndarray) -> np.ndarray:
-        """(N, 24) float32, layer by layer in the order of OPS."""
-        return np.eye(len(OPS), dtype=np.float32)[codes].reshape(len(codes), -1)
 
     def types(self, codes: np.ndarray) -> np.ndarray:
         """1 input, 2 identity, 3 and 4 the MobileNetV2 blocks, 5 output."""
@@ -171,16 +140,16 @@ class Macro(TensorSpace[MacroArch]):
 
     def total_costs(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         cell = self.costs(codes)
-        width = layer_plan(self.stem_channels)[-1].width
-        stem, head, classifier = 27 * self.stem_channels, width * HEAD_CHANNELS, HEAD_CHANNELS * self.num_classes
+        width = layer_plan(self.channels)[-1].width
+        stem, head, classifier = 27 * self.channels, width * HEAD_CHANNELS, HEAD_CHANNELS * self.num_classes
         flops = stem * self.image_size**2 + head * self._side(len(STAGE_LAYERS)) ** 2 + classifier
-        params = stem + 2 * self.stem_channels + head + 2 * HEAD_CHANNELS + classifier + self.num_classes
+        params = stem + 2 * self.channels + head + 2 * HEAD_CHANNELS + classifier + self.num_classes
         return cell.flops.sum((1, 2)) + flops, cell.params.sum((1, 2)) + params
 
     def _layer_costs(self) -> tuple[np.ndarray, np.ndarray]:
         """FLOPs and parameters (8, 3) of every operation at every layer."""
         flops, params = np.zeros((2, NUM_LAYERS, len(OPS)), dtype=np.int64)
-        for index, (stage, width_in, width, stride) in enumerate(layer_plan(self.stem_channels)):
+        for index, (stage, width_in, width, stride) in enumerate(layer_plan(self.channels)):
             after = self._side(stage + 1) ** 2
             before = self._side(stage) ** 2 if stride > 1 else after
             if changes_shape(width_in, width, stride):

@@ -11,7 +11,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from common.errors import InputError
-from common.spaces.base import SearchSpace, Skeleton
+from common.spaces.choices import ChoiceSpace
 from common.spaces.graphs import ABSENT, CellGraphs
 
 Candidate = tuple[int, int] | None  # side of the depthwise convolution and expansion ratio; None: no layer
@@ -129,7 +129,7 @@ class Chain:
 
 
 @dataclass(frozen=True)
-class MBConvSpace(SearchSpace[Chain]):
+class MBConvSpace(ChoiceSpace[Chain]):
     """A space of Chains. width: multiplier of all channels, each of which is then rounded to a multiple of 8.
 
     A FLOP is one multiply-accumulate of a convolution or of a linear layer, those of squeeze-and-excitation and of the
@@ -152,18 +152,6 @@ class MBConvSpace(SearchSpace[Chain]):
     @abstractmethod
     def candidates(place: int) -> tuple[Candidate, ...]:
         """What the seven choices stand for at the `place`-th layer of a stage, counted from 0."""
-
-    @classmethod
-    def for_search(cls, skeleton: Skeleton) -> MBConvSpace:
-        """The published network for the asked images. Raises InputError when another size of it is asked for."""
-        for key, value in (
-            ("TRAIN.CHANNELS", skeleton.channels),
-            ("TRAIN.LAYERS", skeleton.layers),
-            ("SPACE.CELLS_PER_STAGE", skeleton.cells_per_stage),
-        ):
-            if value:
-                raise InputError(f"{key} is {value}, but {cls.title} has networks of one size only: leave it out")
-        return cls(num_classes=skeleton.num_classes, image_size=skeleton.image_size)
 
     # text ------------------------------------------------------------------------------------------------------
 
@@ -198,34 +186,13 @@ class MBConvSpace(SearchSpace[Chain]):
     def _example(self) -> str:
         return self._format((1,) * self.code_length)
 
-    # walking ---------------------------------------------------------------------------------------------------
+    # codes -----------------------------------------------------------------------------------------------------
 
-    def mutate(self, arch: Chain, rng: np.random.Generator) -> Chain:
-        """Drawn evenly from `neighbours`, so never the same network."""
-        near = self.neighbours(arch)
-        return near[int(rng.integers(len(near)))]
+    def choices_of(self, arch: Chain) -> tuple[int, ...]:
+        return arch.layers
 
-    def neighbours(self, arch: Chain) -> list[Chain]:
-        """All networks with another choice at one layer."""
-        found = {self.canonical_key(arch): arch}
-        for layer, old in enumerate(arch.layers):
-            for choice in range(CHOICES):
-                layers = (*arch.layers[:layer], choice, *arch.layers[layer + 1 :])
-                if choice != old and not self.chain.fault(layers):
-                    near = self.chain(layers)
-                    found.setdefault(self.canonical_key(near), near)
-        return list(found.values())[1:]
-
-    def reaches_output(self, arch: Chain) -> bool:
-        return True
-
-    # arrays ----------------------------------------------------------------------------------------------------
-
-    def to_codes(self, archs: Sequence[Chain]) -> np.ndarray:
-        return np.array([arch.layers for arch in archs], dtype=np.uint8).reshape(-1, self.code_length)
-
-    def from_code(self, code: np.ndarray) -> Chain:
-        return self.chain(tuple(int(choice) for choice in code))
+    def with_choices(self, choices: Sequence[int]) -> Chain:
+        return self.chain(tuple(choices))
 
     def cell_graphs(self, codes: np.ndarray) -> list[CellGraphs]:
         """The chain of layers, those of a stage moved together: a layer that is skipped is nothing at all."""
@@ -243,9 +210,8 @@ class MBConvSpace(SearchSpace[Chain]):
         sets |= {f"expansion {e}": tuple(op for op in operations if op.endswith(f"e{e}")) for e in (3, 6)}
         return [CellGraphs(operations, labels, sets=sets, ordered=True, stages=self.chain.depths)]
 
-    def one_hot(self, codes: np.ndarray) -> np.ndarray:
-        """(N, 7 x layers) float32, layer by layer."""
-        return np.eye(CHOICES, dtype=np.float32)[codes].reshape(len(codes), -1)
+    def fault(self, choices: Sequence[int]) -> str:
+        return self.chain.fault(choices)
 
     # costs and blocks ------------------------------------------------------------------------------------------
 

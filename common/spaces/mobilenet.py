@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from common.spaces.mbconv import CANDIDATES, CHOICES, Block, Candidate, Chain, MBConvSpace, Plan, Stage, make_divisible
 
 DEPTHS = (4,) * 5
@@ -52,9 +50,6 @@ class MobileNet(MBConvSpace):
     @staticmethod
     def candidates(place: int) -> tuple[Candidate, ...]:
         return (None if place else (3, 1), *CANDIDATES)
-
-    def sample(self, rng: np.random.Generator) -> MobileNetArch:
-        return MobileNetArch(tuple(rng.integers(CHOICES, size=self.code_length).tolist()))
 
     def canonical_key(self, arch: Chain) -> str:
         """The text form with the skipped layers of every stage moved to its end: they are identities."""

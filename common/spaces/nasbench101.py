@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from common.errors import InputError
-from common.spaces.base import Costs, Skeleton, SpaceExhausted, TensorSpace
+from common.spaces.base import Costs, SpaceExhausted, TensorSpace
 from common.spaces.graphs import CellGraphs
 
 INPUT, OUTPUT = "input", "output"
@@ -75,7 +75,7 @@ class NasBench101(TensorSpace[Cell101]):
     Parameters include the two of each batch-norm channel.
     """
 
-    stem_channels: int = 128
+    channels: int = 128  # of the stem and the first stack
     num_classes: int = 10
     image_size: int = 32
 
@@ -85,12 +85,8 @@ class NasBench101(TensorSpace[Cell101]):
     size: ClassVar[int | None] = 423_624
     choices: ClassVar[int] = 1 + len(OPS)
     num_vertices: ClassVar[int] = MAX_VERTICES
+    network_options: ClassVar[tuple[str, ...]] = ("channels",)
     num_cells: int = field(default=STACKS * MODULES_PER_STACK, init=False)
-
-    @classmethod
-    def for_search(cls, skeleton: Skeleton) -> NasBench101:
-        """The benchmark's own network unless told otherwise."""
-        return cls(skeleton.channels or 128, skeleton.num_classes, skeleton.image_size)
 
     # text ------------------------------------------------------------------------------------------------------
 
@@ -233,7 +229,7 @@ class NasBench101(TensorSpace[Cell101]):
 
     def one_hot(self, codes: np.ndarray) -> np.ndarray:
         """(N, 21 + 5*4) float32: edges as 0/1, then per inner vertex absent or one of OPS."""
-        ops = np.eye(len(OPS) + 1, dtype=np.float32)[codes[:, NUM_EDGES:]].reshape(len(codes), -1)
+        ops = np.eye(self.choices, dtype=np.float32)[codes[:, NUM_EDGES:]].reshape(len(codes), INNER * self.choices)
         return np.concatenate([codes[:, :NUM_EDGES].astype(np.float32), ops], axis=1)
 
     def types(self, codes: np.ndarray) -> np.ndarray:
@@ -258,22 +254,22 @@ class NasBench101(TensorSpace[Cell101]):
     def total_costs(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         cell = self.costs(codes)
         width, area = self._cell_shapes[-1][1:]
-        stem = 3 * self.stem_channels * 9
+        stem = 3 * self.channels * 9
         # stem, down-sampling (4 per output element), global pooling (1 per input element), dense layer with its bias
         flops = 2 * stem * self.image_size**2 + width * area + (2 * width + 1) * self.num_classes
         flops += sum(
             4 * width_in * area for width_in, width_out, area in self._cell_shapes[1:] if width_in != width_out
         )
-        params = stem + 2 * self.stem_channels + (width + 1) * self.num_classes
+        params = stem + 2 * self.channels + (width + 1) * self.num_classes
         return cell.flops.sum((1, 2)) + flops, cell.params.sum((1, 2)) + params
 
     @cached_property
     def _cell_shapes(self) -> list[tuple[int, int, int]]:
         """Channels in, channels out and output pixels of the nine cells."""
         shapes = []
-        width_in = self.stem_channels
+        width_in = self.channels
         for stack in range(STACKS):
-            width, side = self.stem_channels * 2**stack, self.image_size // 2**stack
+            width, side = self.channels * 2**stack, self.image_size // 2**stack
             for _ in range(MODULES_PER_STACK):
                 shapes.append((width_in, width, side * side))
                 width_in = width

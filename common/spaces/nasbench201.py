@@ -11,7 +11,8 @@ from typing import ClassVar
 import numpy as np
 
 from common.errors import InputError
-from common.spaces.base import Costs, Skeleton, SpaceExhausted, TensorSpace
+from common.spaces.base import Costs, SpaceExhausted, TensorSpace
+from common.spaces.choices import ChoiceSpace
 from common.spaces.graphs import ABSENT, CellGraphs
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -34,7 +35,7 @@ class Cell201:
 
 
 @dataclass(frozen=True)
-class NasBench201(TensorSpace[Cell201]):
+class NasBench201(ChoiceSpace[Cell201], TensorSpace[Cell201]):
     """The space with its skeleton: `cells_per_stage` cells at C, 2C and 4C channels (benchmark and search: C=16, N=5).
 
     A FLOP is, as in the benchmark's own counter, one multiply-accumulate, plus 2 per output element of a batch norm;
@@ -52,11 +53,7 @@ class NasBench201(TensorSpace[Cell201]):
     size: ClassVar[int | None] = len(OPS) ** len(EDGES)
     choices: ClassVar[int] = len(OPS)
     num_vertices: ClassVar[int] = 4
-
-    @classmethod
-    def for_search(cls, skeleton: Skeleton) -> NasBench201:
-        """C=16, N=5 unless told otherwise."""
-        return cls(skeleton.channels or 16, skeleton.cells_per_stage or 5, skeleton.num_classes, skeleton.image_size)
+    network_options: ClassVar[tuple[str, ...]] = ("channels", "cells_per_stage")
 
     def __post_init__(self) -> None:
         if self.image_size % 2 ** (STAGES - 1):
@@ -95,8 +92,11 @@ class NasBench201(TensorSpace[Cell201]):
 
     # walking ---------------------------------------------------------------------------------------------------
 
-    def sample(self, rng: np.random.Generator) -> Cell201:
-        return Cell201(tuple(rng.integers(len(OPS), size=len(EDGES)).tolist()))
+    def choices_of(self, arch: Cell201) -> tuple[int, ...]:
+        return arch.ops
+
+    def with_choices(self, choices: Sequence[int]) -> Cell201:
+        return Cell201(tuple(choices))
 
     def mutate(self, arch: Cell201, rng: np.random.Generator) -> Cell201:
         """One edge gets another operation, drawn until the cell is not isomorphic to `arch`."""
@@ -108,15 +108,6 @@ class NasBench201(TensorSpace[Cell201]):
             if self.canonical_key(mutant) != key:
                 return mutant
         raise SpaceExhausted(f"no mutant of {self.format(arch)} in 1,000 draws")
-
-    def neighbours(self, arch: Cell201) -> list[Cell201]:
-        found = {self.canonical_key(arch): arch}
-        for edge, old in enumerate(arch.ops):
-            for op in range(len(OPS)):
-                if op != old:
-                    cell = Cell201((*arch.ops[:edge], op, *arch.ops[edge + 1 :]))
-                    found.setdefault(self.canonical_key(cell), cell)
-        return list(found.values())[1:]
 
     # identity --------------------------------------------------------------------------------------------------
 
@@ -152,16 +143,6 @@ class NasBench201(TensorSpace[Cell201]):
 
     # arrays ----------------------------------------------------------------------------------------------------
 
-    def to_codes(self, archs: Sequence[Cell201]) -> np.ndarray:
-        return np.array([arch.ops for arch in archs], dtype=np.uint8).reshape(-1, len(EDGES))
-
-    def from_code(self, code: np.ndarray) -> Cell201:
-        return Cell201(tuple(int(op) for op in code))
-
-    def all_codes(self) -> np.ndarray:
-        """(15625, 6) uint8: every cell, last edge changing fastest."""
-        return np.indices((len(OPS),) * len(EDGES), dtype=np.uint8).reshape(len(EDGES), -1).T.copy()
-
     def live_codes(self, codes: np.ndarray) -> np.ndarray:
         """Edges from a node without input, or into a node without a way to the output, become `none`.
 
@@ -194,10 +175,6 @@ class NasBench201(TensorSpace[Cell201]):
         edges = joined & live[:, :, None] & live[:, None, :]
         sets = {"conv": OPS[CONV1 : CONV3 + 1], "no params": (OPS[SKIP], OPS[POOL]), "not skip": OPS[CONV1:]}
         return [CellGraphs(OPS[1:], labels, edges, sets=sets, ordered=True)]
-
-    def one_hot(self, codes: np.ndarray) -> np.ndarray:
-        """(N, 30) float32, edge by edge in the order of EDGES and OPS."""
-        return np.eye(len(OPS), dtype=np.float32)[codes].reshape(len(codes), -1)
 
     def types(self, codes: np.ndarray) -> np.ndarray:
         """The operation's index in OPS: `none`, an edge that is not there, is 0."""

@@ -58,7 +58,7 @@ def test_the_tables_space_has_the_classes_of_the_data_set_and_stays_untied(tmp_p
 
 def test_what_a_search_finds_is_looked_up_in_the_table(tmp_path: Path):
     table = load_benchmark(write(tmp_path, HEADER, row(A, "85.5"), row(UNTIED, "70"), row(B, "60")))
-    space = search_space("darts", Skeleton(channels=4, layers=5))
+    space = search_space("darts", Skeleton(options={"channels": 4, "layers": 5}))
     assert space != table.space
     for index, text in enumerate((A, UNTIED, B)):
         assert table.index_of(space.parse(text)) == index

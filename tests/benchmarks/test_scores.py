@@ -16,7 +16,7 @@ def test_scores_are_looked_up_by_the_text_the_space_writes(tmp_path: Path) -> No
     path = tmp_path / "scores.csv"
     path.write_text("index,arch,nwot,cifar10_test_5,jacov\n0, 02012100,1.5,80,\n1,00000000,-2,70,3e4\n")
     expected = {"nwot": {"02012100": 1.5, "00000000": -2.0}, "jacov": {"00000000": 3e4}}
-    for space in (None, "macro", Macro(), Macro(stem_channels=8)):
+    for space in (None, "macro", Macro(), Macro(channels=8)):
         assert load_scores(path, space) == expected
 
 

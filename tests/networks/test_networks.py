@@ -23,8 +23,8 @@ from common.spaces.macro import Macro
 from common.spaces.nasbench101 import Cell101, NasBench101
 from common.spaces.nasbench201 import CONV1, CONV3, EDGES, NONE, POOL, SKIP, Cell201, NasBench201
 
-MACRO = Macro(stem_channels=8, image_size=16)
-NB101 = NasBench101(stem_channels=12, image_size=8)
+MACRO = Macro(channels=8, image_size=16)
+NB101 = NasBench101(channels=12, image_size=8)
 NB201 = NasBench201(channels=4, cells_per_stage=2, image_size=8)
 
 
@@ -145,7 +145,7 @@ def test_101_cell_computes_what_its_description_says() -> None:
 
 def test_101_batch_norm_and_first_weights_are_the_originals() -> None:
     torch.manual_seed(0)
-    network = build_network(NasBench101(stem_channels=64), cells_101(1)[-1])
+    network = build_network(NasBench101(channels=64), cells_101(1)[-1])
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-5, 0.003)}
     for module in network.modules():
@@ -283,7 +283,7 @@ def test_201_the_empty_cells_output_does_not_depend_on_the_image() -> None:
 
 @pytest.mark.parametrize("image_size", [32, 16, 9])
 def test_macro_costs_are_what_runs(image_size: int) -> None:
-    space = Macro(stem_channels=8, image_size=image_size)
+    space = Macro(channels=8, image_size=image_size)
     rng = np.random.default_rng(0)
     for arch in [space.parse("00000000"), *(space.sample(rng) for _ in range(8))]:
         network = build_network(space, arch)

@@ -183,7 +183,7 @@ def test_the_archives_darts_configs_say_the_published_settings(tmp_path, dataset
     assert (config.optim, config.rminas) == (default.optim, default.rminas)
     assert (default.optim.base_lr, default.optim.weight_decay, default.train.batch_size) == (0.025, 3e-4, 128)
     assert (default.rminas.observe, default.rminas.forest) == (250, 98)
-    space = search_space("darts", Skeleton(channels=config.train.channels, layers=config.train.layers))
+    space = search_space("darts", Skeleton(options={"channels": config.train.channels, "layers": config.train.layers}))
     assert space == search_space("darts", Skeleton())
 
 

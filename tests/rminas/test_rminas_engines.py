@@ -24,9 +24,9 @@ from rminas.objective import Objective
 
 SMALL: dict[str, dict[str, Any]] = {
     "darts": {"channels": 2, "layers": 3, "image_size": 8},
-    "macro": {"stem_channels": 2, "image_size": 8},
+    "macro": {"channels": 2, "image_size": 8},
     "mobilenet": {"width": 0.1, "num_classes": 10, "image_size": 32},
-    "nasbench101": {"stem_channels": 8, "image_size": 8},
+    "nasbench101": {"channels": 8, "image_size": 8},
     "nasbench201": {"channels": 4, "cells_per_stage": 2, "image_size": 8},
     "proxyless": {"width": 0.1, "num_classes": 10, "image_size": 32},
 }

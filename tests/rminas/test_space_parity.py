@@ -42,7 +42,7 @@ CHAIN_TEXTS = {
     ),
 }
 SMALL = {
-    "macro": {"stem_channels": 2, "image_size": 16},
+    "macro": {"channels": 2, "image_size": 16},
     "mobilenet": {"width": 0.1, "image_size": 32, "num_classes": 10},
     "proxyless": {"width": 0.1, "image_size": 32, "num_classes": 10},
 }

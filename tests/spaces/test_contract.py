@@ -1,8 +1,10 @@
-"""What every registered search space must fulfil, whatever its architectures are."""
+"""What every search space must fulfil, the registered ones and one's own, whatever its architectures are."""
 
 from __future__ import annotations
 
+import copy
 import itertools
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,28 +14,43 @@ import torch
 
 from common.errors import InputError
 from common.networks import build_network
-from common.spaces import SPACES, SearchSpace, Skeleton, SpaceExhausted, TensorSpace, make_space, search_space
+from common.spaces import (
+    SPACES,
+    SearchSpace,
+    Skeleton,
+    SpaceExhausted,
+    TensorSpace,
+    UnknownOption,
+    make_space,
+    search_space,
+)
 
 DRAWS = 30
 IMAGE_SIZE = 8
-# A skeleton small enough for a CPU, and the (channels, side) of the features that its networks let out.
+OWN = "own_space:SPACE"
+# By name or import path, a skeleton small enough for a CPU, and the (channels, side) of its networks' features.
 SMALL: dict[str, tuple[dict[str, Any], list[tuple[int, int]]]] = {
     "darts": ({"channels": 4, "layers": 3}, [(16, 8), (32, 4), (64, 2)]),
-    "macro": ({"stem_channels": 4}, [(8, 4), (16, 2), (32, 1)]),
+    "macro": ({"channels": 4}, [(8, 4), (16, 2), (32, 1)]),
     "mobilenet": ({"width": 0.1}, [(8, 2), (8, 1), (16, 1)]),
-    "nasbench101": ({"stem_channels": 8}, [(8, 8), (16, 4), (32, 2)]),
+    "nasbench101": ({"channels": 8}, [(8, 8), (16, 4), (32, 2)]),
     "nasbench201": ({"channels": 4, "cells_per_stage": 1}, [(4, 8), (8, 4), (16, 2)]),
     "proxyless": ({"width": 0.1}, [(8, 1), (16, 1), (1280, 1)]),
+    OWN: ({}, [(-1, 8), (-1, 4), (-1, 2)]),  # as many channels as the architecture says
 }
 
 
-@pytest.fixture(params=sorted(SPACES))
-def space(request: pytest.FixtureRequest) -> SearchSpace:
-    skeleton, _ = SMALL[request.param]
-    return make_space(request.param, image_size=IMAGE_SIZE, num_classes=7, **skeleton)
+@pytest.fixture(params=[*sorted(SPACES), OWN])
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
-@pytest.fixture(params=sorted(name for name, made in SPACES.items() if issubclass(made, TensorSpace)))
+@pytest.fixture
+def space(name: str) -> SearchSpace:
+    return make_space(name, image_size=IMAGE_SIZE, num_classes=7, **SMALL[name][0])
+
+
+@pytest.fixture(params=sorted(name for name in SPACES if isinstance(make_space(name), TensorSpace)))
 def tensor_space(request: pytest.FixtureRequest) -> TensorSpace:
     skeleton, _ = SMALL[request.param]
     made = make_space(request.param, image_size=IMAGE_SIZE, num_classes=7, **skeleton)
@@ -50,17 +67,31 @@ def samples(space: SearchSpace, count: int = DRAWS, seed: int = 0) -> list[Any]:
     return [space.sample(generator) for _ in range(count)]
 
 
-def test_registry_knows_each_space_by_its_name_and_refuses_others(space: SearchSpace) -> None:
-    assert make_space(space.name).name == space.name
+def test_registry_knows_each_space_by_its_name_and_refuses_others(name: str, space: SearchSpace) -> None:
+    assert space.name == ("own" if name == OWN else name)
     assert space.title
-    with pytest.raises(InputError, match=rf"unknown search space 'nasbench999'.*{space.name}"):
-        make_space("nasbench999")
+    if name in SPACES:
+        with pytest.raises(InputError, match=rf"unknown search space 'nasbench999'.*{name}"):
+            make_space("nasbench999")
 
 
-def test_a_search_network_has_the_asked_images_and_classes(space: SearchSpace) -> None:
-    made = search_space(space.name, Skeleton(num_classes=3, image_size=16))
+def test_a_space_can_be_sent_to_another_process(space: SearchSpace) -> None:
+    twin, arch = pickle.loads(pickle.dumps((space, space.sample(rng()))))
+    assert twin == space
+    assert arch == space.sample(rng())
+
+
+def test_a_search_network_has_the_asked_images_and_classes(name: str, space: SearchSpace) -> None:
+    made = search_space(name, Skeleton(num_classes=3, image_size=16))
     assert (made.name, made.num_classes, made.image_size) == (space.name, 3, 16)  # type: ignore[attr-defined]
     assert made.choices > made.to_codes(samples(made)).max()
+    for option in space.network_options:
+        value = 2 * getattr(space, option)
+        assert getattr(space.for_search(Skeleton(7, IMAGE_SIZE, {option: value})), option) == value
+    assert space.for_search(Skeleton(7, IMAGE_SIZE)) == space
+    with pytest.raises(UnknownOption, match=r"no towers \(asked: 2\)") as caught:
+        space.for_search(Skeleton(options={"towers": 2}))
+    assert caught.value.option == "towers"
 
 
 def test_unanimous_votes_elect_that_architecture(space: SearchSpace) -> None:
@@ -149,6 +180,8 @@ def test_one_hot_is_binary_and_tells_codes_apart(space: SearchSpace) -> None:
     assert set(np.unique(hot)) == {0.0, 1.0}
     assert len(np.unique(hot, axis=0)) == len(codes)
     np.testing.assert_array_equal(space.one_hot(codes[:1]), hot[:1])
+    assert space.one_hot(codes[:0]).shape == (0, hot.shape[1])
+    assert space.one_hot(codes[:0]).dtype == np.float32
 
 
 def test_values_are_placed_on_edges_of_an_acyclic_graph_and_nowhere_else(tensor_space: TensorSpace) -> None:
@@ -204,8 +237,8 @@ def test_live_codes_stand_for_the_same_functions_at_no_more_cost(space: SearchSp
         assert (less <= total).all()
 
 
-def test_networks_train_on_images_and_let_out_their_features(space: SearchSpace) -> None:
-    shapes = SMALL[space.name][1]
+def test_networks_train_on_images_and_let_out_their_features(name: str, space: SearchSpace) -> None:
+    shapes = SMALL[name][1]
     archs = [arch for arch in samples(space, 20) if space.reaches_output(arch)][:4]
     assert len(archs) == 4
     for arch in archs:
@@ -215,11 +248,14 @@ def test_networks_train_on_images_and_let_out_their_features(space: SearchSpace)
         logits, taps = network.forward_taps(images)
         assert logits.shape == (4, 7)
         assert torch.isfinite(logits).all()
-        assert [tuple(tap.shape) for tap in taps] == [(4, width, side, side) for width, side in shapes]
+        widths = [arch["width"] if width < 0 else width for width, _ in shapes]
+        assert [tuple(tap.shape) for tap in taps] == [
+            (4, width, side, side) for width, (_, side) in zip(widths, shapes, strict=True)
+        ]
         torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1, 2, 3])).backward()
-        for name, parameter in network.named_parameters():
-            assert parameter.grad is not None, name
-            assert torch.isfinite(parameter.grad).all(), name
+        for where, parameter in network.named_parameters():
+            assert parameter.grad is not None, where
+            assert torch.isfinite(parameter.grad).all(), where
         network.eval()
         assert torch.equal(network(images), network.forward_taps(images)[0])
 
@@ -248,9 +284,11 @@ def test_distinct_sampling_gives_up_after_a_bounded_number_of_vain_draws(space: 
         def sample(self, rng: np.random.Generator) -> Any:
             return next(draws)
 
+    scripted = copy.copy(space)
+    object.__setattr__(scripted, "__class__", Scripted)
     draws = iter([one, one, two, two, three])
-    assert Scripted().sample_distinct(3, rng(), max_tries=2) == [one, two, three]  # never two vain draws in a row
+    assert scripted.sample_distinct(3, rng(), max_tries=2) == [one, two, three]  # never two vain draws in a row
     draws = itertools.chain([one, two], itertools.repeat(one, 17), [three])
     with pytest.raises(SpaceExhausted, match=rf"{space.name}: only 2 of 3 distinct .* 17 vain draws"):
-        Scripted().sample_distinct(3, rng(), max_tries=17)
+        scripted.sample_distinct(3, rng(), max_tries=17)
     assert next(draws) is three

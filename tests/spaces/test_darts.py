@@ -6,6 +6,7 @@ import csv
 import itertools
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -506,20 +507,20 @@ def test_a_thousand_genotypes_are_priced_in_no_time() -> None:
 
 
 def test_the_search_network_is_the_published_one_unless_told_otherwise() -> None:
-    assert Darts.for_search(Skeleton()) == Darts(16, 8, 10, 32, tied=True)
-    assert Darts.for_search(Skeleton(100, 224, channels=8, layers=5)) == Darts(8, 5, 100, 224)
+    assert Darts().for_search(Skeleton()) == Darts(16, 8, 10, 32, tied=True)
+    assert Darts().for_search(Skeleton(100, 224, {"channels": 8, "layers": 5})) == Darts(8, 5, 100, 224)
     assert [Darts(image_size=size).imagenet_stem for size in (32, 64, 96, 224)] == [False, False, True, True]
 
 
 @pytest.mark.parametrize(
     ("skeleton", "message"),
     [
-        ({"layers": 2}, "2 layers; two reductions need 3 at least"),
+        ({"options": {"layers": 2}}, "2 layers; two reductions need 3 at least"),
         ({"image_size": 30}, "image size 30 cannot be halved 2 times; take a multiple of 4"),
         ({"image_size": 112}, "image size 112 cannot be halved 5 times; take a multiple of 32"),
-        ({"image_size": 96, "channels": 1}, "1 channel; the stem"),
+        ({"image_size": 96, "options": {"channels": 1}}, "1 channel; the stem"),
     ],
 )
-def test_an_impossible_skeleton_is_refused(skeleton: dict[str, int], message: str) -> None:
+def test_an_impossible_skeleton_is_refused(skeleton: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=f"DARTS: {message}"):
-        Darts.for_search(Skeleton(**skeleton))
+        Darts().for_search(Skeleton(**skeleton))
