@@ -51,7 +51,7 @@ class CategoricalSpace(ChoiceSpace[NamedChoices]):
     """One of several named choices at every position, made by `from_choices`. Every combination is an architecture.
 
     FLOPs and parameters come from the function `costs`; without it they are counted from the network that is built
-    (some 10 ms an architecture, once): parameters exactly, and as FLOPs the multiply-accumulates of convolutions and
+    (some tens of milliseconds an architecture, once): parameters exactly, and as FLOPs the multiply-accumulates of convolutions and
     matrix products in a forward pass of one image (`torch.utils.flop_counter`).
     """
 
