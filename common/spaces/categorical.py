@@ -50,9 +50,9 @@ CostsOf = Callable[[dict[str, Choice]], tuple[int, int]]
 class CategoricalSpace(ChoiceSpace[NamedChoices]):
     """One of several named choices at every position, made by `from_choices`. Every combination is an architecture.
 
-    FLOPs and parameters come from the function `costs`; without it they are counted from the network that is built
-    (some tens of milliseconds an architecture, once): parameters exactly, and as FLOPs the multiply-accumulates of convolutions and
-    matrix products in a forward pass of one image (`torch.utils.flop_counter`).
+    FLOPs and parameters come from the function `costs`; without it they are counted from the network that is built,
+    once an architecture (in some tens of milliseconds): parameters exactly, and as FLOPs the multiply-accumulates of
+    convolutions and matrix products in a forward pass of one image (`torch.utils.flop_counter`).
     """
 
     positions: tuple[tuple[str, tuple[Choice, ...]], ...]
