@@ -62,3 +62,19 @@ def test_own_strategy(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     found = {name: float(acc) for name, acc in re.findall(r"^(\S+): ([\d.]+) after", out, flags=re.MULTILINE)}
     assert len(found) == 3
     assert found["examples/own_strategy.py:BestFew"] > found["random"]
+
+
+def test_own_space_has_the_table_that_its_function_makes(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    from common.benchmarks import load_benchmark
+    from common.datasets.images import load_images
+    from common.registry import import_path
+
+    table = load_benchmark("examples/own_space.csv", space="examples/own_space.py:SPACE")
+    assert len(table) == table.space.size == 81
+    assert list(table.columns) == ["digits_valid", "digits_test"]
+    row = 40
+    valid, test = import_path("examples/own_space.py:train", "test")(tuple(table.codes[row]), load_images("digits"))
+    # Trained again: the same on the machine that made the table, up to rounding that training amplifies on others.
+    assert valid == pytest.approx(table.values("digits_valid")[row], abs=8)
+    assert test == pytest.approx(table.values("digits_test")[row], abs=8)
