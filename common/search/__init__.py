@@ -20,6 +20,7 @@ STRATEGIES = Registry(
         "random": "common.search.random_search:RandomSearch",
         "evolution": "common.search.evolution:Evolution",
         "local": "common.search.local_search:LocalSearch",
+        "active": "common.search.active:ActiveSearch",
         "reinforce": "common.search.reinforce:Reinforce",
     },
 )

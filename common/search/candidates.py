@@ -6,13 +6,14 @@ Strategies draw, mutate and look around through `Candidates`, so that each is wr
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from common.benchmarks.table import BenchmarkTable
+from common.encoding.base import Encoding
 from common.errors import InputError
 from common.spaces.base import SearchSpace
 
@@ -129,6 +130,7 @@ class Pool(Candidates):
         self._list = archs
         self._made: dict[int, Any] = {}
         self._around: dict[Hashable, list[Any]] = {}
+        self._features: dict[str, Callable[[np.ndarray], np.ndarray]] = {}
 
     @classmethod
     def of_table(cls, table: BenchmarkTable, rows: np.ndarray | None = None) -> Pool:
@@ -165,6 +167,17 @@ class Pool(Candidates):
         left = np.ones(len(self), dtype=bool)
         left[[self._index[key] for key in seen if key in self._index]] = False
         return left
+
+    def features(self, encoding: Encoding, limit: int) -> Callable[[np.ndarray], np.ndarray]:
+        """From indices (n,) to features (n, ...). All are encoded once and kept if they take at most `limit` bytes."""
+        name = encoding.describe()
+        if name not in self._features:
+            one = encoding.encode(self.space, self.codes[:1])
+            whole = encoding.encode(self.space, self.codes) if one.nbytes * len(self) <= limit else None
+            self._features[name] = (
+                (lambda rows: encoding.encode(self.space, self.codes[rows])) if whole is None else whole.__getitem__
+            )
+        return self._features[name]
 
     def random_order(self, rng: np.random.Generator) -> Iterator[Any]:
         return (self.arch(int(index)) for index in rng.permutation(len(self)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bowl import Bowl
+from bowl import Bowl, quick_strategy
 
 from common.errors import InputError
 from common.evaluators.base import NO_BOUNDS, Bounds, Outcome
@@ -42,7 +42,7 @@ def search(strategy: Strategy, budget: int = BUDGET) -> History:
 
 
 def test_a_whole_space_is_searched_without_repeats_to_the_end_of_the_budget(name: str, space: SearchSpace) -> None:
-    history = search(make_strategy(name, space, 3))
+    history = search(quick_strategy(name, space, 3))
     assert len(history) == BUDGET
     assert len(set(keys(space, history.archs))) == BUDGET
     assert all(space.parse(space.format(arch)) == arch for arch in history.archs)
@@ -50,7 +50,7 @@ def test_a_whole_space_is_searched_without_repeats_to_the_end_of_the_budget(name
 
 def test_a_pool_is_never_left_and_ends_when_it_is_exhausted(name: str, space: SearchSpace) -> None:
     members = some_archs(space, 45)
-    result = run_search(make_strategy(name, space, 3, pool=members), Bowl(space), 100)
+    result = run_search(quick_strategy(name, space, 3, pool=members), Bowl(space), 100)
     assert sorted(keys(space, result.history.archs)) == sorted(keys(space, members))
     assert result.ended
 
@@ -63,18 +63,18 @@ def test_isomorphic_members_of_a_pool_are_evaluated_once(name: str) -> None:
     ]
     assert len(set(keys(space, same))) == 1
     others = [arch for arch in some_archs(space, 30) if space.canonical_key(arch) != space.canonical_key(same[0])]
-    assert len(search(make_strategy(name, space, 0, pool=[*same, *others]), 100)) == len(others) + 1
+    assert len(search(quick_strategy(name, space, 0, pool=[*same, *others]), 100)) == len(others) + 1
 
 
 def test_the_same_seed_is_the_same_search_and_another_is_not(name: str, space: SearchSpace) -> None:
     pool = Pool(space, some_archs(space, 200))
-    first, again, other = (search(make_strategy(name, space, seed, pool=pool)).archs for seed in (1, 1, 2))
+    first, again, other = (search(quick_strategy(name, space, seed, pool=pool)).archs for seed in (1, 1, 2))
     assert first == again
     assert first != other
 
 
 def test_a_search_goes_on_from_the_records_of_any_round(name: str, space: SearchSpace) -> None:
-    strategy = make_strategy(name, space, 5)
+    strategy = quick_strategy(name, space, 5)
     starts: list[int] = []
 
     class Watched(Strategy):
@@ -84,13 +84,13 @@ def test_a_search_goes_on_from_the_records_of_any_round(name: str, space: Search
 
     whole = search(Watched(space, 5))
     for start in starts[:: max(1, len(starts) // 5)]:
-        for resumed in (make_strategy(name, space, 5), strategy):  # from nothing, and after having been further on
+        for resumed in (quick_strategy(name, space, 5), strategy):  # from nothing, and after having been further on
             proposal = resumed.propose(whole[:start], BUDGET - start)
             assert list(proposal.archs) == whole.archs[start : start + len(proposal.archs)]
 
 
 def test_a_round_never_exceeds_what_is_left_of_the_budget(name: str, space: SearchSpace) -> None:
-    strategy = make_strategy(name, space, 0)
+    strategy = quick_strategy(name, space, 0)
     history = search(strategy, 25)
     for length in (0, 25):
         assert 1 <= len(strategy.propose(history[:length], 3).archs) <= 3
@@ -104,7 +104,7 @@ def test_failures_and_unknown_values_do_not_stop_a_search(name: str) -> None:
             outcome = super().evaluate(arch)
             return [outcome, Outcome(-math.inf), Outcome(math.nan)][int(abs(outcome.value) * 1000) % 3]
 
-    result = run_search(make_strategy(name, space, 0), Failing(space), BUDGET)
+    result = run_search(quick_strategy(name, space, 0), Failing(space), BUDGET)
     assert len(result.history) == BUDGET
     assert {"-inf", "nan"} <= {str(value) for value in result.history.values}
     assert math.isfinite(result.history.best.value)
@@ -113,7 +113,8 @@ def test_failures_and_unknown_values_do_not_stop_a_search(name: str) -> None:
 def test_whatever_learns_beats_random_search() -> None:
     space = make_space("macro")
     means = {
-        name: np.mean([search(make_strategy(name, space, seed), 150).best.value for seed in range(8)]) for name in NAMES
+        name: np.mean([search(quick_strategy(name, space, seed), 150).best.value for seed in range(8)])
+        for name in NAMES
     }
     assert all(mean > means["random"] for name, mean in means.items() if name != "random"), means
 
