@@ -61,7 +61,8 @@ def load_benchmark(
         data: a path of any format of READERS; a name of PATH_VARIABLES, for the path in that environment variable; a
             pandas data frame (see `common.benchmarks.csv_table.table_from_frame`); a table, which is only given its
             space; None for the table that pip installs (AnalogNAS-Bench).
-        kind: the format, a key of READERS; None to recognise it by its content.
+        kind: the format, a key of READERS, or a reader of one's own, `my_module:read`, a function from the path to a
+            table; None to recognise it by its content.
         dataset: whose number of classes and image size the space's costs are for; None for the table's first.
         space: of the architectures: a space, its name, or `my_module:SPACE`. Only a CSV or a data frame of an
             unregistered space needs it. A space that is handed in, or of one's own module, is taken as it is.
@@ -81,8 +82,11 @@ def load_benchmark(
             table = data
         elif isinstance(data, (str, Path)):
             path = _path_of(data)
-            kind = _kind_of(path, kind)
-            table = _read_csv(path, own) if kind == CSV else load_reader(kind).read(path)
+            if kind is not None and ":" in kind:
+                table = _read_by(kind, path)
+            else:
+                kind = _kind_of(path, kind)
+                table = _read_csv(path, own) if kind == CSV else load_reader(kind).read(path)
         else:
             table = _read_frame(data, own)
     except OSError as error:
@@ -105,6 +109,19 @@ def _make_space(space: SearchSpace | type[SearchSpace] | str) -> SearchSpace:
     if isinstance(space, str):
         return make_space(space, **TABLE_SETTINGS.get(space, {}))
     return space() if isinstance(space, type) else space
+
+
+def _read_by(reader: str, path: Path) -> BenchmarkTable:
+    """What a user's own reader makes of a path."""
+    from common.benchmarks.table import BenchmarkTable
+    from common.registry import import_path
+
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder; {reader} was to read it")
+    table = import_path(reader, "kind of benchmark")(path)
+    if not isinstance(table, BenchmarkTable):
+        raise InputError(f"kind of benchmark {reader!r}: made a {type(table).__name__}, not a BenchmarkTable")
+    return table
 
 
 def _read_csv(path: Path, space: SearchSpace | None) -> BenchmarkTable:

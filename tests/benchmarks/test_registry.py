@@ -114,6 +114,21 @@ def test_an_unknown_kind_is_refused_with_the_known_ones(table_file: Path):
         load_reader("tsv")
 
 
+def test_a_reader_of_ones_own_is_named_by_import_path(
+    table_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "own_format_of_a_test.py").write_text(
+        "from common.benchmarks.csv_table import read\n\ndef read_upper(path):\n    return len(str(path))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    table = load_benchmark(table_file, kind="own_format_of_a_test.py:read")
+    assert len(table) == len(load_benchmark(table_file))
+    with pytest.raises(InputError, match="made a int, not a BenchmarkTable"):
+        load_benchmark(table_file, kind="own_format_of_a_test.py:read_upper")
+    with pytest.raises(InputError, match="no such file"):
+        load_benchmark(tmp_path / "gone", kind="own_format_of_a_test.py:read")
+
+
 def test_the_space_has_the_skeleton_of_the_data_set(table_file: Path):
     for dataset, classes, side in ((None, 10, 32), ("cifar10", 10, 32), ("imagenet16_120", 120, 16)):
         table = load_benchmark(table_file, dataset=dataset)

@@ -78,3 +78,28 @@ def test_own_space_has_the_table_that_its_function_makes(monkeypatch: pytest.Mon
     # Trained again: the same on the machine that made the table, up to rounding that training amplifies on others.
     assert valid == pytest.approx(table.values("digits_valid")[row], abs=8)
     assert test == pytest.approx(table.values("digits_test")[row], abs=8)
+
+
+def test_own_benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    from common.benchmarks import load_benchmark
+
+    file = tmp_path / "runs.jsonl"
+    monkeypatch.setattr(sys, "argv", ["examples/own_benchmark.py", str(file)])
+    runpy.run_path("examples/own_benchmark.py", run_name="__main__")
+    table = load_benchmark(file, kind="examples/own_benchmark.py:read")
+    assert len(table) == 500
+    assert table.metrics == ["minutes"]
+    trained = load_benchmark()
+    row = trained.archs.index(table.arch(7))
+    assert table.values()[7] == trained.values()[row]
+    file.write_text('{"cell": "no number"}\n')
+    with pytest.raises(ValueError, match=r"runs.jsonl: line 1: KeyError"):
+        load_benchmark(file, kind="examples/own_benchmark.py:read")
+
+
+def test_own_executor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    out = run("own_executor", monkeypatch, capsys)
+    (serial, serial_s), (threads, threads_s) = re.findall(r": ([\d.]+) in ([\d.]+) s$", out, flags=re.MULTILINE)
+    assert serial == threads
+    assert float(threads_s) < float(serial_s)
