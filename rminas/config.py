@@ -57,7 +57,7 @@ class Space:
 
 @dataclass(frozen=True)
 class Data:
-    name: str = key("cifar10", "images: cifar10, cifar100, imagenet16_120, imagenet, digits")
+    name: str = key("cifar10", "images: cifar10, digits ..., my_module:MY_SET, or a name for your own at DATA.PATH")
     path: str = key("", "their file or folder; empty: downloaded, or from the installed package (digits)")
     num_classes: int = key(0, "checked against the images; 0: theirs", at_least(0))
     im_size: int = key(0, "pixels along a side, checked against the images; 0: theirs", at_least(0))

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common.datasets import data_set
 from common.devices import DEVICES
 from common.errors import InputError
 from common.runs.config import Dialects, above, at_least, between, key, load_config, one_of
 from rminas.config import DATA_KEYS, Data
 
-# What differs from the defaults below (those of CIFAR), by images. ImageNet: the mobile setting of RMI-NAS's archive,
-# and of DARTS where that says nothing. Cutout elsewhere is half a side, as on CIFAR.
-BY_IMAGES: dict[str, dict[str, Any]] = {
+# What differs from the defaults below (those of CIFAR). ImageNet: the mobile setting of RMI-NAS's archive, and of DARTS
+# where that says nothing.
+RECIPES: dict[str, dict[str, Any]] = {
+    "cifar": {},
     "imagenet": {
         "OPTIM.BASE_LR": 0.1,
         "OPTIM.WEIGHT_DECAY": 3e-5,
@@ -26,9 +28,14 @@ BY_IMAGES: dict[str, dict[str, Any]] = {
         "TRAIN.CUTOUT": 0,
         "TRAIN.DROP_PATH_PROB": 0.0,
     },
-    "imagenet16_120": {"TRAIN.CUTOUT": 8},
-    "digits": {"TRAIN.CUTOUT": 4},
 }
+
+
+def recipe(name: str) -> dict[str, Any]:
+    """What differs from the defaults for a data set; cutout is half a side where that is known, as on CIFAR."""
+    images = data_set(name)
+    cutout = {"TRAIN.CUTOUT": images.image_size // 2} if images.image_size else {}
+    return {**cutout, **RECIPES[images.retraining]}
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,7 @@ DIALECTS = Dialects(
 def read_retrain_config(path: Path | None, overrides: Sequence[tuple[str, str]]) -> tuple[RetrainConfig, list[str]]:
     """The settings of a file and the command line, and notes for the user. Raises InputError (see `load_config`)."""
     config, notes = load_config(
-        RetrainConfig, path, overrides, DIALECTS, lambda settings: BY_IMAGES.get(settings["DATA.NAME"], {})
+        RetrainConfig, path, overrides, DIALECTS, lambda settings: recipe(settings["DATA.NAME"])
     )
     if config.optim.warmup_epoch >= config.optim.max_epoch:
         raise InputError(

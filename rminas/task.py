@@ -14,6 +14,7 @@ import torch
 
 from common.benchmarks import BUILT_IN_SPACE, load_benchmark
 from common.benchmarks.table import BenchmarkTable, Column, Source
+from common.datasets import data_set
 from common.datasets.batch import Batch, select_batch
 from common.datasets.images import ImageSet, load_images
 from common.errors import InputError
@@ -32,14 +33,6 @@ from rminas.teacher import train_teacher
 
 # What says an option of a space's networks.
 OPTION_KEYS = {"channels": "TRAIN.CHANNELS", "layers": "TRAIN.LAYERS", "cells_per_stage": "SPACE.CELLS_PER_STAGE"}
-# The published ones, and for digits one that learns them in seconds.
-TEACHERS = {
-    "cifar10": "resnet20",
-    "cifar100": "resnet101",
-    "imagenet16_120": "nasbench201",
-    "imagenet": "fbresnet152",
-    "digits": "resnet20",
-}
 TEACHER_SEED = 0  # a teacher trained here is the same whatever the seeds of the searches
 TEACHER_FILE = "teacher.pt"
 
@@ -174,7 +167,7 @@ def load_task(
 
     Raises: InputError when the weights are missing or of another network, or nothing says how to train them.
     """
-    name, weights = config.teacher.name or TEACHERS[images.name], config.teacher.weights
+    name, weights = config.teacher.name or data_set(config.data.name).teacher, config.teacher.weights
     if weights:
         teacher = load_teacher(name, weights, images.num_classes, device)
     else:

@@ -21,15 +21,6 @@ if TYPE_CHECKING:
 
 PROG = "python -m rminas.teacher"
 
-# What differs from the defaults of ClassifierSettings. Digits: 96 to 98 % (5 runs), about 20 s of one core.
-RECIPES: dict[str, dict[str, Any]] = {
-    "cifar10": {},
-    "cifar100": {"warmup_epochs": 1},
-    "imagenet16_120": {"batch_size": 256},
-    "imagenet": {"epochs": 90, "batch_size": 256, "weight_decay": 1e-4},
-    "digits": {"epochs": 10, "batch_size": 64, "lr": 0.05},
-}
-
 
 def make_parser() -> OneLineParser:
     parser = OneLineParser(
@@ -39,7 +30,7 @@ def make_parser() -> OneLineParser:
     )
     add = parser.add_argument
     add("--teacher", default="resnet20", help="resnet20, resnet101 or nasbench201")
-    add("--dataset", default="digits", help="cifar10, cifar100, imagenet16_120 or digits")
+    add("--dataset", default="digits", help="a data set by name, my_module:MY_SET, or a name for your own --data_path")
     add("--data_path", metavar="PATH", help="the images: .npz or folder; without it CIFAR is downloaded")
     add("--out", type=Path, metavar="FILE", help="weights to write; default: teachers/<teacher>_<dataset>_s<seed>.pt")
     add("--weights", type=Path, metavar="FILE", help="train nothing, test these weights")
@@ -66,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
 
     device = pick_device(args.device)
     images = load_images(args.dataset, args.data_path)
-    path = args.weights or args.out or Path("teachers") / f"{args.teacher}_{args.dataset}_s{args.seed}.pt"
+    path = args.weights or args.out or Path("teachers") / f"{args.teacher}_{images.name}_s{args.seed}.pt"
     if args.weights:
         network = load_teacher(args.teacher, path, images.num_classes, device)
     else:
@@ -76,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
             network = train_teacher(args.teacher, images, settings, args.seed, device, path, epochs_on(bar))
     eval_acc, batch_acc = (evaluate(network, images, device, mode) for mode in ("eval", "train"))
     print(
-        f"{path}: {args.teacher} on {len(images.y_test):,} test images of {args.dataset}: "
+        f"{path}: {args.teacher} on {len(images.y_test):,} test images of {images.name}: "
         f"{eval_acc:.2f} % (with batch statistics {batch_acc:.2f} %)"
     )
 
@@ -88,9 +79,10 @@ def epochs_on(bar: ProgressBar) -> Callable[[int, float, float], None]:
 
 def recipe(dataset: str, **changes: Any) -> ClassifierSettings:
     """The settings for a data set, with some of them changed. Raises InputError for values that make no sense."""
+    from common.datasets import data_set
     from common.training.classifier import ClassifierSettings
 
-    settings = ClassifierSettings(**{**RECIPES[dataset], **changes})
+    settings = ClassifierSettings(**{**data_set(dataset).teacher_recipe, **changes})
     for name, least in (("epochs", 1), ("batch_size", 2), ("weight_decay", 0), ("warmup_epochs", 0)):
         if getattr(settings, name) < least:
             raise InputError(f"--{name} {getattr(settings, name)}: must be at least {least}")

@@ -178,10 +178,11 @@ def _check(table: BenchmarkTable, space: SearchSpace | None, dataset: str | None
 
 def _for_dataset(table: BenchmarkTable, dataset: str | None) -> BenchmarkTable:
     """The table with its space built for a data set, by default its first, where something is known of it."""
-    from common.datasets.specs import IMAGE_SPECS
+    from common.datasets import DATASETS, data_set
     from common.spaces import Skeleton
 
-    spec = IMAGE_SPECS.get(dataset or next(iter(table.datasets), ""))
-    if spec is None or table.space is None:
+    name = dataset or next(iter(table.datasets), "")
+    if name not in DATASETS or table.space is None:
         return table
-    return replace(table, space=table.space.for_search(Skeleton(spec.num_classes, spec.image_size)))
+    facts = data_set(name)
+    return replace(table, space=table.space.for_search(Skeleton(facts.num_classes, facts.image_size)))

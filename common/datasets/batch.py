@@ -10,28 +10,10 @@ from torch import Tensor
 
 from common.datasets.images import ImageSet
 from common.datasets.pictures import random_crops
+from common.datasets.record import Augmentation
 from common.errors import InputError
 from common.networks.base import TappedNetwork, in_mode
 
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Random changes to a training image: a crop resized, or a shift by cropping from a black border; mirror, turn."""
-
-    crop: bool = False  # a part of the whole picture, resized (`random_crops`), instead of pad and degrees
-    pad: int = 0  # pixels of border
-    flip: bool = False  # left and right, with probability 1/2
-    degrees: float = 0.0  # turned by at most so much either way, nearest pixel, black outside
-
-
-AUGMENTATIONS = {
-    "none": Augmentation(),
-    "cifar10": Augmentation(pad=4, flip=True),
-    "cifar100": Augmentation(pad=4, flip=True, degrees=15.0),
-    "imagenet16_120": Augmentation(pad=2, flip=True),
-    "imagenet": Augmentation(crop=True, flip=True),
-    "digits": Augmentation(pad=1),  # mirrored digits are not digits
-}
 PIXELS_AT_ONCE = 2**22  # 4,096 images of 32 x 32 pixels, 83 of 224 x 224
 
 
@@ -74,7 +56,7 @@ def augmented(
     Args: cutout: side in pixels of the square that is set to the mean colour around a random pixel of every image, as
         far as it lies inside (DeVries & Taylor 2017, as in DARTS); 0 for none.
     """
-    how = AUGMENTATIONS[images.augment]
+    how = images.augmentation
     if how.crop:
         changed = torch.from_numpy(random_crops(images.x_train, rows, rng, how.flip)).to(device)
     else:

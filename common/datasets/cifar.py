@@ -3,86 +3,76 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from common.datasets.images import ImageSet, make_image_set
+from common.datasets.own import Split, read_npz
+from common.datasets.record import Augmentation, DataSet
 from common.errors import InputError
-from common.runs.files import UNREADABLE, cache_folder
+from common.runs.files import cache_folder
 
-KEYS = ("x_train", "y_train", "x_test", "y_test")
-
-
-class Facts(NamedTuple):
-    """What RMI-NAS's published code uses for a data set, and torchvision's names for it."""
-
-    torchvision: str
-    folder: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+# Name -> torchvision's names of its class and of the folder.
+TORCHVISION = {"cifar10": ("CIFAR10", "cifar-10-batches-py"), "cifar100": ("CIFAR100", "cifar-100-python")}
 
 
-FACTS = {
-    "cifar10": Facts("CIFAR10", "cifar-10-batches-py", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "cifar100": Facts("CIFAR100", "cifar-100-python", (0.50708, 0.48655, 0.44092), (0.26733, 0.25644, 0.27615)),
-}
-
-
-def read(name: str, path: Path | None) -> ImageSet:
-    """From an `.npz` with the arrays of KEYS, from the folder that holds torchvision's, or by download.
+def read(record: DataSet, path: Path | None) -> ImageSet:
+    """From an `.npz` (see `read_npz`), from the folder that holds torchvision's, or by download.
 
     Raises: InputError when the file or folder holds something else, is damaged, or cannot be downloaded.
     """
-    facts = FACTS[name]
     if path is not None and path.is_file():
-        train, test = _from_npz(path)
-        source = str(path)
+        train, test = read_npz(path)
     else:
-        train, test = _from_torchvision(name, path)
-        source = str(path or f"torchvision {facts.torchvision}")
-    return make_image_set(name, train, test, facts.mean, facts.std, augment=name, source=source)
+        train, test = _from_torchvision(record.name, path)
+    return make_image_set(record, train, test, source=str(path or f"torchvision {TORCHVISION[record.name][0]}"))
 
 
-Split = tuple[np.ndarray, np.ndarray]
-
-
-def _from_npz(path: Path) -> tuple[Split, Split]:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            missing = [key for key in KEYS if key not in stored]
-            if missing:
-                there = ", ".join(stored) or "nothing"
-                raise InputError(
-                    f"{path}: no array {missing[0]!r} in it; needed are {', '.join(KEYS)}, there is {there}"
-                )
-            arrays = [stored[key] for key in KEYS]
-    except InputError:
-        raise
-    except (*UNREADABLE, AttributeError, TypeError) as error:  # the last two: a plain .npy array
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise InputError(f"{path}: not an .npz of images ({reason})") from None
-    return (arrays[0], arrays[1]), (arrays[2], arrays[3])
+# Mean, deviation and augmentation of RMI-NAS's published code.
+CIFAR10 = DataSet(
+    "cifar10",
+    "CIFAR-10",
+    num_classes=10,
+    image_size=32,
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    augmentation=Augmentation(pad=4, flip=True),
+    read=read,
+    teacher="resnet20",
+    nasbench201="cifar10",
+)
+CIFAR100 = DataSet(
+    "cifar100",
+    "CIFAR-100",
+    num_classes=100,
+    image_size=32,
+    mean=(0.50708, 0.48655, 0.44092),
+    std=(0.26733, 0.25644, 0.27615),
+    augmentation=Augmentation(pad=4, flip=True, degrees=15.0),
+    read=read,
+    teacher="resnet101",
+    teacher_recipe={"warmup_epochs": 1},
+    nasbench201="cifar100",
+)
 
 
 def _from_torchvision(name: str, path: Path | None) -> tuple[Split, Split]:
     from torchvision import datasets
 
-    facts = FACTS[name]
-    if path is not None and path.name == facts.folder:
+    class_name, folder = TORCHVISION[name]
+    if path is not None and path.name == folder:
         path = path.parent
-    if path is not None and not (path / facts.folder).is_dir():
-        raise InputError(f"{path}: no folder {facts.folder} in it; name the folder that holds it, or an .npz")
+    if path is not None and not (path / folder).is_dir():
+        raise InputError(f"{path}: no folder {folder} in it; name the folder that holds it, or an .npz")
     root = path or cache_folder() / "images"
-    kind = getattr(datasets, facts.torchvision)
+    kind = getattr(datasets, class_name)
     try:
         train, test = (kind(root, train=part, download=path is None) for part in (True, False))
     except OSError as error:  # URLError is one
         reason = str(getattr(error, "reason", None) or error)
         raise InputError(
-            f"{name} cannot be downloaded into {root} ({reason}); "
-            f"give the path of a folder with {facts.folder} or of an .npz"
+            f"{name} cannot be downloaded into {root} ({reason}); give the path of a folder with {folder} or of an .npz"
         ) from None
     except RuntimeError:  # torchvision's word for a wrong md5
-        raise InputError(f"{root / facts.folder}: files are missing or damaged (md5); download them again") from None
+        raise InputError(f"{root / folder}: files are missing or damaged (md5); download them again") from None
     return (train.data, np.array(train.targets)), (test.data, np.array(test.targets))

@@ -1,26 +1,17 @@
-"""An image data set, in memory or in files, and the registry of those that can be loaded."""
+"""The images of a data set, in memory or in files, and loading them by name."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 
-from common.datasets.specs import IMAGE_SPECS
+from common.datasets import data_set
+from common.datasets.record import Augmentation, DataSet
 from common.errors import InputError
-
-# Name -> module, imported when it is asked for: a new data set is one module, one line here and one in IMAGE_SPECS.
-DATASETS = {
-    "cifar10": "common.datasets.cifar",
-    "cifar100": "common.datasets.cifar",
-    "imagenet16_120": "common.datasets.imagenet16",
-    "imagenet": "common.datasets.imagenet",
-    "digits": "common.datasets.digits",
-}
 
 
 class ImageRows(Protocol):
@@ -46,9 +37,9 @@ class ImageSet:
     """Images of one size with their classes, split as published.
 
     x_train, x_test: (N, H, W, 3) uint8, see ImageRows. y_train, y_test: (N,) int64 in [0, num_classes). mean, std: of
-    each channel, for pixels scaled to [0, 1]. augment: a key of `common.datasets.batch.AUGMENTATIONS`. source: where
-    the images came from. sha256: of the four arrays, so that the same images have the same one whatever file they came
-    in; of images that stay in their files, of the files' paths and sizes.
+    each channel, for pixels scaled to [0, 1]. augmentation: of training images. source: where the images came from.
+    sha256: of the four arrays, so that the same images have the same one whatever file they came in; of images that
+    stay in their files, of the files' paths and sizes.
     """
 
     name: str
@@ -59,7 +50,7 @@ class ImageSet:
     num_classes: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    augment: str
+    augmentation: Augmentation
     source: str
     sha256: str
 
@@ -69,63 +60,93 @@ class ImageSet:
         return int(self.x_train.shape[1])
 
 
-class Reader(Protocol):
-    """What a data set's module offers."""
-
-    def read(self, name: str, path: Path | None) -> ImageSet:
-        """The images of `name`. Raises InputError saying what is wrong with `path`, or what to do without one."""
-
-
-def load_images(name: str, path: str | Path | None = None) -> ImageSet:
-    """The data set `name`, a key of DATASETS, from a file or folder of its own format.
+def load_images(name: str | DataSet, path: str | Path | None = None) -> ImageSet:
+    """The images of a data set (see `data_set` for names), from a file or folder of its own format.
 
     Without a path, CIFAR is downloaded into the cache folder on first use, and digits comes with scikit-learn.
-    Raises: InputError when the name is not known, or nothing usable is at `path`.
+    Raises: InputError when the name is not known and there is no path, or nothing usable is at `path`.
     """
-    if name not in DATASETS:
-        raise InputError(f"unknown data set {name!r}; choose from {', '.join(DATASETS)}")
-    reader = cast(Reader, importlib.import_module(DATASETS[name]))
+    record = data_set(name) if isinstance(name, str) else name
     where = None if path is None else Path(path).expanduser()
     if where is not None and not where.exists():
-        raise InputError(f"{where}: no such file or folder; {name} was to be read from it")
-    return reader.read(name, where)
+        raise InputError(f"{where}: no such file or folder; {record.name} was to be read from it")
+    try:
+        return record.read(record, where)
+    except OSError as error:
+        raise InputError(f"{error.filename or where}: cannot be read ({error.strerror or error})") from error
 
 
 def make_image_set(
-    name: str,
-    train: tuple[np.ndarray, np.ndarray],
-    test: tuple[np.ndarray, np.ndarray],
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-    augment: str,
-    source: str,
+    record: DataSet, train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], source: str
 ) -> ImageSet:
-    """An ImageSet whose arrays have been checked against the facts of `name` in IMAGE_SPECS.
+    """An ImageSet in memory, whose arrays have been checked against what the record says; the rest is found in them.
 
+    Args: train, test: images (N, H, H, 3), or grey (N, H, H) and (N, H, H, 1), and labels (N,).
     Raises: InputError when images or labels have another shape, type or range than the data set has.
     """
-    spec = IMAGE_SPECS[name]
-    shape = (spec.image_size, spec.image_size, 3)
-    digest = hashlib.sha256()
-    checked: list[np.ndarray] = []
-    for split, (x, y) in (("train", train), ("test", test)):
-        if x.dtype != np.uint8 or x.shape[1:] != shape or not len(x):
-            wanted = f"uint8 (N, {spec.image_size}, {spec.image_size}, 3)"
-            raise InputError(f"{source}: the {split} images are {x.dtype} {x.shape}, {spec.title} needs {wanted}")
+    splits = [(split, _in_colour(x), y) for split, (x, y) in (("train", train), ("test", test))]
+    size = record.image_size or (*splits[0][1].shape, 0, 0)[1]
+    for split, x, y in splits:
+        if x.dtype != np.uint8 or x.shape[1:] != (size, size, 3) or not len(x):
+            side = size or "H"
+            wanted = f"uint8 (N, {side}, {side}, 3)"
+            raise InputError(f"{source}: the {split} images are {x.dtype} {x.shape}, {record.title} needs {wanted}")
         if y.shape != x.shape[:1] or not np.issubdtype(y.dtype, np.integer):
             raise InputError(f"{source}: the {split} labels are {y.dtype} {y.shape}, needed are {len(x)} integers")
-        if y.min() < 0 or y.max() >= spec.num_classes:
-            row = int(np.flatnonzero((y < 0) | (y >= spec.num_classes))[0])
+    num_classes = record.num_classes or max(2, int(splits[0][2].max()) + 1)
+    digest = hashlib.sha256()
+    checked: list[np.ndarray] = []
+    for split, x, y in splits:
+        if y.min() < 0 or y.max() >= num_classes:
+            row = int(np.flatnonzero((y < 0) | (y >= num_classes))[0])
             raise InputError(
-                f"{source}: {split} label {y[row]} (row {row}), {spec.title} has {spec.num_classes} classes from 0"
+                f"{source}: {split} label {y[row]} (row {row}), {record.title} has {num_classes} classes from 0"
             )
         checked += [np.ascontiguousarray(x), np.ascontiguousarray(y, dtype=np.int64)]
     present = len(np.unique(checked[1]))
-    if present != spec.num_classes:
-        raise InputError(f"{source}: training images of {present} classes, {spec.title} has {spec.num_classes}")
+    if present != num_classes:
+        raise InputError(f"{source}: training images of {present} classes, {record.title} has {num_classes}")
     for array in checked:
         digest.update(array.data)
     x_train, y_train, x_test, y_test = checked
+    mean, std = record.mean, record.std
+    if mean is None or std is None:
+        mean, std = _moments(x_train)
+    augmentation = record.augmentation or Augmentation(pad=size // 8, flip=True)
     return ImageSet(
-        name, x_train, y_train, x_test, y_test, spec.num_classes, mean, std, augment, source, digest.hexdigest()
+        record.name,
+        x_train,
+        y_train,
+        x_test,
+        y_test,
+        num_classes,
+        mean,
+        std,
+        augmentation,
+        source,
+        digest.hexdigest(),
     )
+
+
+def _in_colour(x: np.ndarray) -> np.ndarray:
+    """Grey images with their values on three channels; others as they are."""
+    if x.ndim == 3:
+        x = x[..., None]
+    return x.repeat(3, axis=3) if x.ndim == 4 and x.shape[3] == 1 else x
+
+
+def _moments(x: np.ndarray) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and standard deviation of each channel of (N, H, W, 3) uint8, in [0, 1]; 1 for a channel that never changes.
+
+    From the counts of the 256 values: exact, and without the eightfold memory of a copy in float64.
+    """
+    counts = np.zeros((3, 256), dtype=np.int64)
+    for part in np.array_split(x, -(-len(x) // 1024)):
+        for channel in range(3):
+            counts[channel] += np.bincount(part[..., channel].ravel(), minlength=256)
+    values = np.arange(256) / 255
+    means = counts @ values / counts.sum(1)
+    stds = np.sqrt(np.maximum(counts @ values**2 / counts.sum(1) - means**2, 0))
+    stds[(counts > 0).sum(1) == 1] = 1.0
+    (a, b, c), (d, e, f) = means.tolist(), stds.tolist()
+    return (a, b, c), (d, e, f)

@@ -51,15 +51,19 @@ class ImageFiles:
 
     def picture(self, row: int) -> Image:
         """The whole picture of a row, RGB."""
-        from PIL import Image
+        return open_picture(self.paths[row])
 
-        path = self.paths[row]
-        try:
-            with Image.open(path) as opened:
-                return opened.convert("RGB")
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            reason = str(error).partition("\n")[0].replace(f" {path!r}", "")
-            raise InputError(f"{path}: cannot be read as an image ({reason}); replace or remove it") from None
+
+def open_picture(path: str) -> Image:
+    """A picture, decoded, RGB. Raises InputError for a file that is none."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as opened:
+            return opened.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = str(error).partition("\n")[0].replace(f" {path!r}", "")
+        raise InputError(f"{path}: cannot be read as an image ({reason}); replace or remove it") from None
 
 
 def random_crops(x: ImageRows, rows: np.ndarray, rng: np.random.Generator, flip: bool) -> np.ndarray:

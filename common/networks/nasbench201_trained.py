@@ -13,6 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from common.datasets import DATASETS, data_set
 from common.errors import InputError
 from common.networks.checkpoints import fill, read_checkpoint, state_dict_of
 from common.networks.nasbench201 import Cell, Network201
@@ -20,7 +21,6 @@ from common.spaces.nasbench201 import CONV1, CONV3, EDGES, NONE, STAGES, NasBenc
 
 CELL_9930 = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|"
 CHANNELS, CELLS = 16, 5
-OFFICIAL_NAMES = {10: "cifar10", 100: "cifar100", 120: "ImageNet16-120"}  # the benchmark's data sets by classes
 PREFERRED_SEED = 777  # the training that every cell has
 
 
@@ -83,7 +83,8 @@ def _find_run(path: Path, stored: Mapping[str, Any], num_classes: int) -> Mappin
         runs = dict(stored["full"]["all_results"])
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{path}: no trainings under 'full', 'all_results'; not an official result file") from None
-    wanted = OFFICIAL_NAMES.get(num_classes)
+    known = [data_set(name) for name in DATASETS]
+    wanted = next((found.nasbench201 for found in known if found.nasbench201 and found.num_classes == num_classes), "")
     seeds = sorted(
         (seed for dataset, seed in runs if dataset == wanted), key=lambda seed: (seed != PREFERRED_SEED, seed)
     )

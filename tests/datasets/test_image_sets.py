@@ -10,9 +10,8 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 
-from common.datasets import imagenet16
-from common.datasets.images import DATASETS, ImageSet, load_images
-from common.datasets.specs import IMAGE_SPECS
+from common.datasets import data_set, imagenet16
+from common.datasets.images import ImageSet, load_images
 from common.errors import InputError
 
 
@@ -39,17 +38,13 @@ def same_images(images: ImageSet, expected: dict[str, np.ndarray]) -> None:
         assert getattr(images, key).dtype == (np.uint8 if key.startswith("x") else np.int64)
 
 
-def test_every_data_set_has_its_facts() -> None:
-    assert set(DATASETS) == set(IMAGE_SPECS)
-
-
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_an_npz_gives_its_arrays_with_the_published_normalisation(name: str, tmp_path: Path) -> None:
-    content = arrays(IMAGE_SPECS[name].num_classes)
+    content = arrays(data_set(name).num_classes)
     images = load_images(name, save(tmp_path, **content, class_names=np.array(["a"])))
     same_images(images, content)
     mean = {"cifar10": (0.485, 0.456, 0.406), "cifar100": (0.50708, 0.48655, 0.44092)}[name]
-    assert (images.mean, images.num_classes, images.image_size) == (mean, IMAGE_SPECS[name].num_classes, 32)
+    assert (images.mean, images.num_classes, images.image_size) == (mean, data_set(name).num_classes, 32)
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def as_torchvision(path: Path) -> np.ndarray:
 
 def test_classes_are_the_sorted_folders_and_rows_their_sorted_pictures(folder: Path) -> None:
     images = load_images("imagenet", folder)
-    assert (images.num_classes, images.image_size, images.augment) == (3, 224, "imagenet")
+    assert (images.num_classes, images.image_size, images.augmentation.crop) == (3, 224, True)
     assert images.y_train.tolist() == [0, 0, 1, 1, 2, 2]
     assert images.y_test.tolist() == [0, 1, 2]
     assert (images.y_train.dtype, images.x_train.dtype) == (np.int64, np.uint8)

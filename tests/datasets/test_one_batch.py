@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from common.datasets import batch as batches
-from common.datasets.batch import Augmentation, augmented, normalised, select_batch
+from common.datasets import DATASETS, data_set
+from common.datasets.batch import augmented, normalised, select_batch
 from common.datasets.images import ImageSet, load_images
+from common.datasets.record import Augmentation
 from common.errors import InputError
 from common.networks.base import TappedNetwork
 
+UNCHANGED = Augmentation()
 
-def image_set(count: int = 40, size: int = 8, augment: str = "none", classes: int = 10) -> ImageSet:
+
+def image_set(count: int = 40, size: int = 8, augmentation: Augmentation = UNCHANGED, classes: int = 10) -> ImageSet:
     """Every pixel is positive, so that black can only come from outside; the first pixel numbers the image."""
     rng = np.random.default_rng(1)
     x = rng.integers(1, 256, size=(count, size, size, 3), dtype=np.uint8)
     x[:, 0, 0, 0] = np.arange(count) + 1
     y = np.arange(count) % classes
     return ImageSet(
-        "toy", x, y, x[::-1].copy(), y[::-1].copy(), classes, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7), augment, "test", ""
+        "toy", x, y, x[::-1].copy(), y[::-1].copy(), classes, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7), augmentation, "test", ""
     )
 
 
@@ -32,11 +34,6 @@ def pixels(images: ImageSet, x: Tensor) -> np.ndarray:
     """Undoes the standardisation: (n, H, W, 3) uint8."""
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (images.mean, images.std))
     return ((x * std + mean) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-
-
-def use(monkeypatch: pytest.MonkeyPatch, **how: Any) -> ImageSet:
-    monkeypatch.setitem(batches.AUGMENTATIONS, "toy", Augmentation(**how))
-    return image_set(augment="toy")
 
 
 def test_normalised_images_are_the_images_scaled_and_standardised() -> None:
@@ -57,8 +54,8 @@ def test_without_augmentation_training_images_stay_as_they_are() -> None:
     )
 
 
-def test_every_augmented_image_is_a_crop_of_the_bordered_image_or_its_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
-    images = use(monkeypatch, pad=2, flip=True)
+def test_every_augmented_image_is_a_crop_of_the_bordered_image_or_its_mirror() -> None:
+    images = image_set(augmentation=Augmentation(pad=2, flip=True))
     rows = np.arange(40).repeat(10)
     found = pixels(images, augmented(images, rows, np.random.default_rng(0)))
     seen = set()
@@ -86,24 +83,22 @@ class FixedTurn:
         return np.full(size, high)
 
 
-def test_a_turn_by_a_right_angle_is_exact_and_one_of_45_degrees_leaves_black_corners(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    images = use(monkeypatch, degrees=90.0)
+def test_a_turn_by_a_right_angle_is_exact_and_one_of_45_degrees_leaves_black_corners() -> None:
+    images = image_set(augmentation=Augmentation(degrees=90.0))
     turned = pixels(images, augmented(images, np.array([3]), FixedTurn()))[0]  # type: ignore[arg-type]
     np.testing.assert_array_equal(turned, np.rot90(images.x_train[3], k=-1))
-    monkeypatch.setitem(batches.AUGMENTATIONS, "toy", Augmentation(degrees=45.0))
+    images = dataclasses.replace(images, augmentation=Augmentation(degrees=45.0))
     turned = pixels(images, augmented(images, np.array([3]), FixedTurn()))[0]  # type: ignore[arg-type]
     assert (turned[[0, 0, -1, -1], [0, -1, 0, -1]] == 0).all()
     assert (turned[3:5, 3:5] > 0).all()
 
 
-@pytest.mark.parametrize("name", sorted(batches.AUGMENTATIONS))
-def test_augmentation_follows_its_generator(name: str) -> None:
-    images, rows = image_set(augment=name), np.arange(40)
+@pytest.mark.parametrize("how", [Augmentation(), *(data_set(name).augmentation for name in DATASETS)])
+def test_augmentation_follows_its_generator(how: Augmentation) -> None:
+    images, rows = image_set(augmentation=how), np.arange(40)
     first, again, other = (augmented(images, rows, np.random.default_rng(seed)) for seed in (0, 0, 1))
     assert torch.equal(first, again)
-    assert torch.equal(first, other) == (name == "none")
+    assert torch.equal(first, other) == (how == Augmentation())
 
 
 # the one batch -----------------------------------------------------------------------------------------------------

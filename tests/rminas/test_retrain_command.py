@@ -325,21 +325,22 @@ def test_both_published_dialects_load(tmp_path: Path) -> None:
 # What torchrun runs: the command on images from a file, as scikit-learn takes seconds to import, which also leaves each
 # process's network behind.
 SPY = """
-import sys, numpy as np, torch
+import dataclasses, sys, numpy as np, torch
 from common.cli import run_command
 from common.datasets import digits
 from common.datasets.images import make_image_set
 from common.training import retraining
 from rminas.retrain import main
 real = retraining.retrain
-def read(name, path):
+def read(record, path):
     x, y, x_test, y_test = np.load(f"{sys.argv[1]}/digits.npz").values()
-    return make_image_set(name, (x, y), (x_test, y_test), digits.MEAN, digits.STD, "digits", "digits.npz")
+    return make_image_set(record, (x, y), (x_test, y_test), "digits.npz")
 def retrain(network, images, settings, rng, processes, *rest):
     records = real(network, images, settings, rng, processes, *rest)
     torch.save(network.state_dict(), f"{sys.argv[1]}/rank{processes.rank}.pt")
     return records
-digits.read, retraining.retrain = read, retrain
+digits.DIGITS = dataclasses.replace(digits.DIGITS, read=read)
+retraining.retrain = retrain
 run_command("spy", lambda: main(sys.argv[2:]))
 """
 

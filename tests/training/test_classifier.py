@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from common.datasets.images import ImageSet, load_images
+from common.datasets.record import Augmentation
 from common.errors import InputError
 from common.networks.base import TappedNetwork
 from common.training import classifier
@@ -72,7 +73,9 @@ def test_training_follows_its_generator(digits: ImageSet) -> None:
 
 
 def test_one_step_is_sgd_with_weight_decay_at_the_scheduled_rate(digits: ImageSet) -> None:
-    images = dataclasses.replace(digits, x_train=digits.x_train[:50], y_train=digits.y_train[:50], augment="none")
+    images = dataclasses.replace(
+        digits, x_train=digits.x_train[:50], y_train=digits.y_train[:50], augmentation=Augmentation()
+    )
     settings = ClassifierSettings(epochs=1, batch_size=50, lr=0.2, weight_decay=0.1)
     trained, reference = small(), small()
     train_classifier(trained, images, settings, np.random.default_rng(0))

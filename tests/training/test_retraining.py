@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from common.datasets.batch import augmented, cut_out
 from common.datasets.images import ImageSet, load_images
+from common.datasets.record import Augmentation
 from common.errors import InputError
 from common.networks.base import TappedNetwork
 from common.training import classifier
@@ -117,7 +118,9 @@ def test_loss_is_smoothed_cross_entropy_plus_the_weighted_auxiliary_one() -> Non
 
 @pytest.mark.parametrize("clip", [0.0, 0.01, 1e3])
 def test_one_step_follows_the_gradient_scaled_to_the_largest_norm(digits: ImageSet, clip: float) -> None:
-    images = dataclasses.replace(digits, x_train=digits.x_train[:50], y_train=digits.y_train[:50], augment="none")
+    images = dataclasses.replace(
+        digits, x_train=digits.x_train[:50], y_train=digits.y_train[:50], augmentation=Augmentation()
+    )
     settings = dataclasses.replace(SETTINGS, epochs=1, lr=0.2, weight_decay=0.0, clip=clip, cutout=0)
     trained, reference = small(), small()
     train(trained, images, settings)

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from common.datasets import DATASETS, data_set
 from common.errors import InputError
 from common.networks.teachers import load_teacher
 from common.training import classifier
-from rminas.teacher import RECIPES, main, recipe
+from rminas.teacher import main, recipe
 
 FAST = ["--teacher", "resnet20", "--dataset", "digits", "--epochs", "2", "--batch_size", "512", "--device", "cpu"]
 
@@ -88,8 +89,8 @@ def test_bad_input_is_one_line(arguments: list[str], message: str, trained: Path
 
 
 def test_every_recipe_is_valid_and_can_be_changed() -> None:
-    for dataset in RECIPES:
-        assert recipe(dataset).epochs == RECIPES[dataset].get("epochs", 200)
+    for name in (*DATASETS, "own"):
+        assert recipe(name).epochs == data_set(name).teacher_recipe.get("epochs", 200)
     assert recipe("digits", epochs=3).epochs == 3
 
 
