@@ -26,7 +26,8 @@ from common.errors import InputError
 from common.spaces import SPACES, SearchSpace, make_space
 
 KIND = "csv"
-ARCH_NAMES = ("arch", "architecture", "genotype", "cell")  # what the column of the architectures may be called
+GENOTYPE = "genotype"  # what DARTS calls an architecture
+ARCH_NAMES = ("arch", "architecture", GENOTYPE, "cell")  # what the column of the architectures may be called
 IDENTIFIERS = ("index", "hash")  # columns that only number or name the architectures
 HASHED = "nasbench101"  # the space whose canonical keys published files give as `hash`
 CHECKED = 64  # of them, spread over the file: all 423,624 would take a minute
@@ -128,7 +129,7 @@ def table_from_columns(
         raise InputError(f"{where}: no column of architectures ({', '.join(ARCH_NAMES)}); there are: {there}")
     texts = [str(text) for text in columns[arch_name]]
     if space is None:
-        space = _recognise(where, texts)
+        space = _recognise(where, arch_name, texts)
     codes = arch_codes(where, space, texts, row_name=row_name)
     keys = _keys(where, columns["hash"], space, codes, row_name) if "hash" in columns else ()
     made: dict[str, Column] = {}
@@ -162,7 +163,7 @@ def _keys(
     return [str(key) for key in hashes]
 
 
-def _recognise(where: str, texts: Sequence[str]) -> SearchSpace:
+def _recognise(where: str, arch_name: str, texts: Sequence[str]) -> SearchSpace:
     """The one registered space that the first readable architecture is of."""
     spaces = [make_space(name, **TABLE_SETTINGS.get(name, {})) for name in SPACES]
     for text in texts[:TRIED]:  # not the first alone: it may be the one that is damaged
@@ -172,6 +173,8 @@ def _recognise(where: str, texts: Sequence[str]) -> SearchSpace:
         if found:
             names = ", ".join(space.name for space in found)
             raise InputError(f"{where}: {_shown(text)} reads as an architecture of {names}; say which space it is")
+    if arch_name == GENOTYPE:  # so that it is said what is wrong with them
+        return make_space("darts", **TABLE_SETTINGS["darts"])
     raise InputError(
         f"{where}: {_shown(texts[0])} reads as an architecture of none of {', '.join(SPACES)}; name its space"
     )

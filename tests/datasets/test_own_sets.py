@@ -195,7 +195,7 @@ def test_a_record_without_a_reader_of_its_own_reads_an_npz(tmp_path: Path) -> No
         load_images(record, save(tmp_path, **arrays(classes=2)))
 
 
-# Tiny-ImageNet ---------------------------------------------------------------------------------------------------------
+# Tiny-ImageNet -------------------------------------------------------------------------------------------------------
 
 
 def test_halving_takes_means_of_four_pixels() -> None:

@@ -20,6 +20,7 @@ from PIL import Image
 from common.datasets import digits
 from common.datasets.batch import augmented
 from common.datasets.images import ImageSet, load_images
+from common.datasets.record import DataSet
 from common.errors import InputError
 from common.seeds import named_rngs, torch_seeded
 from common.spaces.darts import Darts
@@ -47,14 +48,14 @@ IMAGES = 239  # of the digits, for speed: 6 steps an epoch
 
 @pytest.fixture(scope="module", autouse=True)
 def _few_digits() -> Iterator[None]:
-    read = digits.read
+    record = digits.DIGITS
 
-    def read_few(name: str, path: Path | None) -> ImageSet:
-        images = read(name, path)
+    def read_few(self: DataSet, path: Path | None) -> ImageSet:
+        images = record.read(self, path)
         return dataclasses.replace(images, x_train=images.x_train[:IMAGES], y_train=images.y_train[:IMAGES])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(digits, "read", read_few)
+        patch.setattr(digits, "DIGITS", dataclasses.replace(record, read=read_few))
         yield
 
 
