@@ -103,3 +103,20 @@ def test_own_executor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     (serial, serial_s), (threads, threads_s) = re.findall(r": ([\d.]+) in ([\d.]+) s$", out, flags=re.MULTILINE)
     assert serial == threads
     assert float(threads_s) < float(serial_s)
+
+
+def test_own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    from common.datasets import data_set
+    from common.datasets.images import load_images
+
+    file = tmp_path / "shapes.npz"
+    monkeypatch.setattr(sys, "argv", ["examples/own_data.py", str(file)])
+    runpy.run_path("examples/own_data.py", run_name="__main__")
+    images = load_images("examples/own_data.py:SHAPES", file)
+    assert images.x_train.shape == (1200, 12, 12, 3)
+    assert images.num_classes == 3
+    assert images.augmentation == data_set("examples/own_data.py:SHAPES").augmentation
+    usual = load_images("shapes", file)  # any name, without a record
+    assert (usual.num_classes, usual.sha256) == (3, images.sha256)
+    assert usual.augmentation != images.augmentation
