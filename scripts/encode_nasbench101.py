@@ -50,7 +50,7 @@ def main() -> None:
 
     from tqdm import tqdm
 
-    from common.spaces import nasbench101_enumeration as enumeration
+    from common.benchmarks.nasbench101 import enumeration
 
     started = time.perf_counter()
     with tqdm(total=NasBench101.size, desc="enumerating and hashing", unit="cell") as bar:
@@ -117,7 +117,7 @@ def _write_demo(out: Path, codes: np.ndarray, labels: np.ndarray | None) -> None
 
 def _labels(file: Path | None, seed: int | None, cells: object, rows: np.ndarray) -> np.ndarray | None:
     """(N, 8) float64 labels of the cells, means over the repeats; None when none were asked for."""
-    from common.spaces.nasbench101_enumeration import Enumeration
+    from common.benchmarks.nasbench101.enumeration import Enumeration
 
     assert isinstance(cells, Enumeration)
     if seed is not None:

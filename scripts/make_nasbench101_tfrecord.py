@@ -16,7 +16,7 @@ from typing import IO
 import numpy as np
 from tqdm import tqdm
 
-from common.benchmarks.tfrecord import write_records
+from common.benchmarks.nasbench101.tfrecord import write_records
 from common.cli import OneLineParser, run_command
 from common.errors import InputError
 from common.runs.files import write_atomic
@@ -107,7 +107,7 @@ def main() -> None:
     if args.out.is_dir():
         raise InputError(f"{args.out}: is a folder; name a file")
 
-    from common.spaces.nasbench101_enumeration import load_or_enumerate
+    from common.benchmarks.nasbench101.enumeration import load_or_enumerate
 
     rng = np.random.default_rng(args.seed)
     with tqdm(total=NasBench101.size, desc="hashing cells", leave=False, disable=None) as bar:

@@ -23,7 +23,7 @@ READERS = {
     "nats": "common.benchmarks.nats",
     "macro_json": "common.benchmarks.macro_json",
     "demo_shards": "common.benchmarks.demo_shards",
-    "nasbench101": "common.benchmarks.nasbench101_tfrecord",
+    "nasbench101": "common.benchmarks.nasbench101.results",
 }
 CSV = "csv"  # the kind whose space is not known from the format
 BUILT_IN = "analognas"  # what is read when no path is named: pip installs it with the toolkit

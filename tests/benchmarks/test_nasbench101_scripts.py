@@ -12,11 +12,12 @@ import pytest
 
 from common.benchmarks import load_benchmark
 from common.benchmarks.demo_shards import MANIFEST
+from common.benchmarks.nasbench101 import enumeration
+from common.benchmarks.nasbench101.enumeration import Enumeration, graph_hashes
 from common.cli import run_command
 from common.encoding import encode
 from common.errors import InputError
-from common.spaces import make_space, nasbench101_enumeration
-from common.spaces.nasbench101_enumeration import Enumeration, graph_hashes
+from common.spaces import make_space
 from scripts import encode_nasbench101, make_nasbench101_tfrecord
 
 SPACE = make_space("nasbench101")
@@ -30,7 +31,7 @@ def codes(monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
     cells = {SPACE.canonical_key(cell): cell for cell in (SPACE.sample(rng) for _ in range(60))}
     codes = SPACE.to_codes(list(cells.values())[:25])
     space = Enumeration(codes, graph_hashes(codes))
-    monkeypatch.setattr(nasbench101_enumeration, "load_or_enumerate", lambda progress: space)
+    monkeypatch.setattr(enumeration, "load_or_enumerate", lambda progress: space)
     monkeypatch.setattr(encode_nasbench101, "SHARD", 10)
     return codes
 
@@ -111,7 +112,7 @@ def test_bad_arguments_are_one_line(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taken").touch()
-    monkeypatch.setattr(nasbench101_enumeration, "load_or_enumerate", lambda progress: pytest.fail("worked before"))
+    monkeypatch.setattr(enumeration, "load_or_enumerate", lambda progress: pytest.fail("worked before"))
     assert encode_script(*arguments) == 2
     err = capsys.readouterr().err
     assert said in err

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 
-from common.benchmarks.tfrecord import write_records
+from common.benchmarks.nasbench101.tfrecord import write_records
 from common.cli import run_command
 from common.spaces import make_space
 from renas import experiment as experiment_module

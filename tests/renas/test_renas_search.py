@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from common.benchmarks.nasbench101 import enumeration
 from common.spaces import SPACES, SearchSpace, make_space
-from common.spaces import nasbench101_enumeration as enumeration
 from common.spaces.nasbench201 import CONV3, SKIP, Cell201, NasBench201
 from renas.search import EvolutionSettings, distinct_rows, evolve, top_rows
 

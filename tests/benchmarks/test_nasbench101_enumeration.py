@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.spaces import nasbench101_enumeration
+from common.benchmarks.nasbench101 import enumeration
+from common.benchmarks.nasbench101.enumeration import Enumeration, enumerate_codes, graph_hashes, load_or_enumerate
 from common.spaces.nasbench101 import MAX_VERTICES, NUM_EDGES, OPS, Cell101, NasBench101, adjacency
-from common.spaces.nasbench101_enumeration import Enumeration, enumerate_codes, graph_hashes, load_or_enumerate
 
 SPACE = NasBench101()
 
@@ -129,7 +129,7 @@ def made(codes, tmp_path, monkeypatch) -> list[Enumeration]:
         calls.append(Enumeration(codes, np.full((len(codes), 16), 7, dtype=np.uint8)))
         return calls[-1]
 
-    monkeypatch.setattr(nasbench101_enumeration, "enumerate_cells", enumerate_cells)
+    monkeypatch.setattr(enumeration, "enumerate_cells", enumerate_cells)
     return calls
 
 
@@ -153,7 +153,7 @@ def test_a_damaged_cache_is_made_anew(made, tmp_path, damage):
 
 def test_an_older_version_is_not_taken(made, monkeypatch):
     load_or_enumerate()
-    monkeypatch.setattr(nasbench101_enumeration, "CACHE_VERSION", nasbench101_enumeration.CACHE_VERSION + 1)
+    monkeypatch.setattr(enumeration, "CACHE_VERSION", enumeration.CACHE_VERSION + 1)
     load_or_enumerate()
     assert len(made) == 2
 

@@ -14,12 +14,12 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from common.benchmarks import nasbench101_tfrecord, tfrecord
-from common.benchmarks.nasbench101_tfrecord import matches, read
-from common.benchmarks.tfrecord import masked_crc32c, write_records
+from common.benchmarks.nasbench101 import results, tfrecord
+from common.benchmarks.nasbench101.enumeration import enumerate_codes
+from common.benchmarks.nasbench101.results import matches, read
+from common.benchmarks.nasbench101.tfrecord import masked_crc32c, write_records
 from common.errors import InputError
 from common.spaces.nasbench101 import INPUT, NUM_EDGES, OPS, OUTPUT, Cell101, NasBench101
-from common.spaces.nasbench101_enumeration import enumerate_codes
 from scripts.make_nasbench101_tfrecord import cell_texts, message, record, stand_in_metrics, write_tfrecord
 
 SPACE = NasBench101()
@@ -443,13 +443,13 @@ def test_matches_only_tfrecords_of_json_lists(tmp_path):
 def times_read(monkeypatch) -> list[Path]:
     """The files that were read rather than taken from a cache."""
     paths: list[Path] = []
-    real = nasbench101_tfrecord.read_runs
+    real = results.read_runs
 
-    def read_runs(path: Path) -> nasbench101_tfrecord.Runs:
+    def read_runs(path: Path) -> results.Runs:
         paths.append(path)
         return real(path)
 
-    monkeypatch.setattr(nasbench101_tfrecord, "read_runs", read_runs)
+    monkeypatch.setattr(results, "read_runs", read_runs)
     return paths
 
 
@@ -498,7 +498,7 @@ def test_a_damaged_cache_is_made_anew(written, times_read, damage):
 
 def test_a_cache_of_another_version_is_made_anew(written, times_read, monkeypatch):
     read(written.path)
-    monkeypatch.setattr(nasbench101_tfrecord, "CACHE_VERSION", nasbench101_tfrecord.CACHE_VERSION + 1)
+    monkeypatch.setattr(results, "CACHE_VERSION", results.CACHE_VERSION + 1)
     read(written.path)
     assert len(times_read) == 2
 

@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -18,11 +18,12 @@ import numpy as np
 from tqdm import tqdm
 
 from common.benchmarks.files import cached_arrays
+from common.benchmarks.nasbench101.enumeration import edge_columns
+from common.benchmarks.nasbench101.messages import ACCURACIES, MOMENTS, QUANTITIES, BadRecordError, read_messages
+from common.benchmarks.nasbench101.tfrecord import Batch, first_record, read_batches
 from common.benchmarks.table import PERCENT, BenchmarkTable, Column, Source
-from common.benchmarks.tfrecord import Batch, first_record, read_batches
 from common.errors import InputError
 from common.spaces.nasbench101 import INNER, INPUT, MAX_VERTICES, NUM_EDGES, OPS, OUTPUT, NasBench101
-from common.spaces.nasbench101_enumeration import edge_columns
 
 KIND = "nasbench101"
 DATASET = "cifar10"
@@ -35,12 +36,6 @@ OFFICIAL = {
 }
 CACHE_VERSION = 1  # raise it when the meaning of the cached arrays changes
 
-# Fields 2 to 5 of the message EvaluationData, in this order, of the evaluations half-way and at the end.
-QUANTITIES = ("time", "train", "valid", "test")
-MOMENTS = ("half-way", "final")
-
-_WORDS = {"time": "training time", "train": "train accuracy", "valid": "validation accuracy", "test": "test accuracy"}
-_ACCURACIES = slice(1, None)  # of QUANTITIES
 _HASH = re.compile("[0-9a-f]{32}")
 
 
@@ -54,14 +49,6 @@ class Runs(NamedTuple):
     # (B, moments, quantities, repeats, N) float64: seconds and percent, repeats in file order, NaN for missing ones
     values: np.ndarray
     sha256: str
-
-
-class _BadRecordError(ValueError):
-    """A record that is not NAS-Bench-101's: its index in the batch, and why."""
-
-    def __init__(self, index: int, reason: str) -> None:
-        super().__init__(reason)
-        self.index = index
 
 
 def matches(path: str | Path) -> bool:
@@ -159,7 +146,7 @@ def read_runs(path: Path) -> Runs:
         for batch in read_batches(path, on_block):
             try:
                 parsed = _parse(batch, rows)
-            except _BadRecordError as error:
+            except BadRecordError as error:
                 _refuse(path, batch.first + error.index, int(batch.offsets[error.index]), str(error))
             codes.append(parsed.codes)
             params.append(parsed.params)
@@ -184,7 +171,7 @@ def read_runs(path: Path) -> Runs:
     for part, (first, _) in zip(parts, places, strict=True):
         repeat = repeats[first : first + len(part.rows)]
         values[np.searchsorted(budgets, part.epochs), :, :, repeat, part.rows] = part.values
-    values[:, :, _ACCURACIES] *= 100.0
+    values[:, :, ACCURACIES] *= 100.0
     hashes = np.frombuffer(bytes.fromhex("".join(rows)), dtype=np.uint8).reshape(-1, 16)
     return Runs(hashes, np.concatenate(codes), np.concatenate(params), budgets, values, sha256.hexdigest())
 
@@ -216,7 +203,7 @@ class _Parsed(NamedTuple):
 
 
 def _parse(batch: Batch, rows: dict[str, int]) -> _Parsed:
-    """Takes records apart; new cells get the next rows in `rows`. Raises _BadRecordError."""
+    """Takes records apart; new cells get the next rows in `rows`. Raises BadRecordError."""
     keys, epochs, adjacencies, operations, metrics = _items(batch.records)
     of_record = [rows.get(key) for key in keys]
     new: list[int] = []
@@ -225,15 +212,15 @@ def _parse(batch: Batch, rows: dict[str, int]) -> _Parsed:
             key = keys[index]
             if key not in rows:
                 if not _HASH.fullmatch(key):
-                    raise _BadRecordError(index, f"the hash {key!r} is not 32 hexadecimal digits")
+                    raise BadRecordError(index, f"the hash {key!r} is not 32 hexadecimal digits")
                 rows[key] = len(rows)
                 new.append(index)
             of_record[index] = rows[key]
     known = np.isin(epochs, BUDGETS)
     if not known.all():
         index = int(np.argmin(known))
-        raise _BadRecordError(index, f"{epochs[index]} epochs, not one of {', '.join(map(str, BUDGETS))}")
-    values, params = _metrics(_messages(metrics))
+        raise BadRecordError(index, f"{epochs[index]} epochs, not one of {', '.join(map(str, BUDGETS))}")
+    values, params = read_messages(_messages(metrics))
     return _Parsed(
         np.array(of_record, dtype=np.int32),
         np.array(epochs, dtype=np.int16),
@@ -247,7 +234,7 @@ _ITEMS = {"hash": str, "epochs": int, "adjacency": str, "operations": str, "metr
 
 
 def _items(records: list[bytes]) -> list[tuple[Any, ...]]:
-    """The five items of every record: five tuples of R. Raises _BadRecordError."""
+    """The five items of every record: five tuples of R. Raises BadRecordError."""
     try:
         lists = json.loads(b"[" + b",".join(records) + b"]")  # one call for all takes half the time of one for each
     except (ValueError, RecursionError):
@@ -256,12 +243,12 @@ def _items(records: list[bytes]) -> list[tuple[Any, ...]]:
         lists = [_one_list(index, record) for index, record in enumerate(records)]
     for index, items in enumerate(lists):
         if type(items) is not list or len(items) != len(_ITEMS):
-            raise _BadRecordError(index, f"not a JSON list [{', '.join(_ITEMS)}]")
+            raise BadRecordError(index, f"not a JSON list [{', '.join(_ITEMS)}]")
     columns = list(zip(*lists, strict=True))
     for (name, kind), column in zip(_ITEMS.items(), columns, strict=True):
         if set(map(type, column)) != {kind}:
             index = next(index for index, item in enumerate(column) if type(item) is not kind)
-            raise _BadRecordError(index, f"its {name} is {column[index]!r}, not of type {kind.__name__}")
+            raise BadRecordError(index, f"its {name} is {column[index]!r}, not of type {kind.__name__}")
     return columns
 
 
@@ -269,16 +256,16 @@ def _one_list(index: int, record: bytes) -> Any:
     try:
         return json.loads(record)
     except (ValueError, RecursionError) as error:
-        raise _BadRecordError(index, f"not a JSON list [{', '.join(_ITEMS)}]: {error}") from error
+        raise BadRecordError(index, f"not a JSON list [{', '.join(_ITEMS)}]: {error}") from error
 
 
 def _messages(metrics: Sequence[str]) -> list[bytes]:
-    """The serialised messages; the official files have line breaks in the base64 text. Raises _BadRecordError."""
+    """The serialised messages; the official files have line breaks in the base64 text. Raises BadRecordError."""
     messages: list[bytes] = []
     try:
         messages.extend(map(binascii.a2b_base64, metrics))
     except ValueError as error:
-        raise _BadRecordError(len(messages), f"its metrics are not base64 text: {error}") from error
+        raise BadRecordError(len(messages), f"its metrics are not base64 text: {error}") from error
     return messages
 
 
@@ -312,7 +299,7 @@ def _codes(cells: list[tuple[str, str]], indices: list[int]) -> np.ndarray:
         try:
             codes[row] = space.to_codes([space.from_raw(*cells[row])])[0]
         except ValueError as error:
-            raise _BadRecordError(indices[row], str(error)) from error
+            raise BadRecordError(indices[row], str(error)) from error
     return codes
 
 
@@ -322,134 +309,3 @@ def _op_codes(operations: str) -> list[int]:
     if (first, last) != (INPUT, OUTPUT) or not 0 < len(inner) <= INNER or not set(inner) <= set(OPS):
         return [0] * INNER
     return [*(OPS.index(name) + 1 for name in inner), *[0] * (INNER - len(inner))]
-
-
-# the metrics -----------------------------------------------------------------------------------------------------
-
-
-class _Layout(NamedTuple):
-    """Where the numbers lie in a ModelMetrics message, and what another message needs to have in common with it."""
-
-    shared: np.ndarray  # (length,) uint8: the bits that are tags and lengths rather than values
-    doubles: np.ndarray  # (moments * quantities,) offsets
-    params: tuple[int, int]  # start and stop of a variable-length integer
-
-
-def _metrics(messages: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """Values (R, moments, quantities) and trainable parameters (R,) of serialised ModelMetrics messages.
-
-    A file's messages have all the same fields, so those of one length are taken apart as one matrix; any that differ
-    from the first of their length go one by one. Raises _BadRecordError.
-    """
-    values = np.empty((len(messages), len(MOMENTS), len(QUANTITIES)))
-    params = np.empty(len(messages), dtype=np.int64)
-    lengths = np.array([len(message) for message in messages])
-    for length in np.unique(lengths):
-        rows = np.flatnonzero(lengths == length)
-        matrix = np.frombuffer(b"".join([messages[row] for row in rows]), dtype=np.uint8).reshape(len(rows), length)
-        layout = _layout(messages[rows[0]], rows[0])
-        alike = ((matrix ^ matrix[0]) & layout.shared == 0).all(1)
-        values[rows[alike]], params[rows[alike]] = _take(matrix[alike], layout)
-        for other in np.flatnonzero(~alike):
-            row = rows[other]
-            of_one = slice(row, row + 1)
-            values[of_one], params[of_one] = _take(matrix[other : other + 1], _layout(messages[row], row))
-
-    wrong = ~np.isfinite(values) | (values < 0)
-    wrong[:, :, _ACCURACIES] |= values[:, :, _ACCURACIES] > 1
-    if wrong.any():
-        index, moment, quantity = np.argwhere(wrong)[0]
-        name = QUANTITIES[quantity]
-        need = "seconds" if name == "time" else "a fraction in [0, 1]"
-        reason = f"its {MOMENTS[moment]} {_WORDS[name]} is {values[index, moment, quantity]:g}, not {need}"
-        raise _BadRecordError(int(index), reason)
-    if (params <= 0).any():
-        index = np.argmax(params <= 0)
-        raise _BadRecordError(int(index), f"{params[index]} trainable parameters")
-    return values, params
-
-
-def _take(matrix: np.ndarray, layout: _Layout) -> tuple[np.ndarray, np.ndarray]:
-    """Values (n, moments, quantities) and parameters (n,) of n messages of one layout, (n, length) uint8."""
-    at = (layout.doubles[:, None] + np.arange(8)).ravel()
-    values = np.take(matrix, at, axis=1).view("<f8").reshape(-1, len(MOMENTS), len(QUANTITIES))
-    septets = matrix[:, slice(*layout.params)].astype(np.int64) & 0x7F
-    return values, (septets << 7 * np.arange(septets.shape[1])).sum(1)
-
-
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types of protocol buffers
-_SHARED_BITS = {_VARINT: 0x80, _FIXED64: 0, _BYTES: 0, _FIXED32: 0}  # of a value: how far a varint goes on
-
-
-def _layout(message: bytes, index: int) -> _Layout:
-    """The layout of one message. Raises _BadRecordError, for record `index`, when it is not what it should be."""
-    shared = np.full(len(message), 0xFF, dtype=np.uint8)
-    evaluations: list[dict[int, int]] = []  # offsets of the doubles by field
-    params = None
-    try:
-        for field, wire, start, stop in _fields(message, 0, len(message)):
-            if field == 1:
-                _expect(wire, _BYTES, "evaluation_data")
-                evaluations.append({})
-                for part, part_wire, part_start, part_stop in _fields(message, start, stop):
-                    if 2 <= part < 2 + len(QUANTITIES):
-                        _expect(part_wire, _FIXED64, _WORDS[QUANTITIES[part - 2]])
-                        evaluations[-1][part] = part_start
-                    shared[part_start:part_stop] = _SHARED_BITS[part_wire]
-                continue
-            if field == 2:
-                _expect(wire, _VARINT, "trainable_parameters")
-                params = start, stop
-            shared[start:stop] = _SHARED_BITS[wire]
-        if len(evaluations) < 1 + len(MOMENTS):
-            raise ValueError(f"{len(evaluations)} evaluations where start, half-way and end are needed")
-        if params is None:
-            raise ValueError("no trainable_parameters")
-        doubles = []
-        for moment, evaluation in zip(MOMENTS, evaluations[1:], strict=False):
-            for part, name in enumerate(QUANTITIES, start=2):
-                if part not in evaluation:
-                    raise ValueError(f"no {moment} {_WORDS[name]}")
-                doubles.append(evaluation[part])
-    except ValueError as error:
-        raise _BadRecordError(index, f"its metrics are not a ModelMetrics message: {error}") from error
-    return _Layout(shared, np.array(doubles), params)
-
-
-def _expect(wire: int, expected: int, name: str) -> None:
-    if wire != expected:
-        raise ValueError(f"{name} has wire type {wire} instead of {expected}")
-
-
-def _fields(message: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Number, wire type, and start and stop of the value of every field in message[at:end]."""
-    while at < end:
-        tag, at = _varint(message, at, end)
-        field, wire = tag >> 3, tag & 7
-        if wire not in _SHARED_BITS:
-            raise ValueError(f"unknown wire type {wire}")
-        if wire == _VARINT:
-            stop = _varint(message, at, end)[1]
-        elif wire == _BYTES:
-            size, at = _varint(message, at, end)
-            stop = at + size
-        else:
-            stop = at + (8 if wire == _FIXED64 else 4)
-        if stop > end:
-            raise ValueError("it breaks off inside a field")
-        yield field, wire, at, stop
-        at = stop
-
-
-def _varint(message: bytes, at: int, end: int) -> tuple[int, int]:
-    """A variable-length integer and where it ends."""
-    value = 0
-    for shift in range(0, 64, 7):
-        if at >= end:
-            raise ValueError("it breaks off inside a field")
-        byte = message[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise ValueError("an integer of more than 64 bits")
