@@ -2,8 +2,8 @@
 
 Every value of every candidate lives in a block, a tensor (B, k * C, ...) that holds the same kind of value of k
 candidates, one candidate's channels after the other's. A convolution of k candidates is then a grouped convolution,
-batch norm and ReLU are what they always are, and the candidates never meet: the mathematics is that of k separate runs,
-and a candidate that diverges keeps its infinities to itself.
+a group norm one with k times as many groups, and batch norm and ReLU are what they always are. The candidates never
+meet: the mathematics is that of k separate runs, and the infinities of a candidate that diverges reach no other.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def _schedule(programs: Sequence[Program]) -> list[list[_Chain]]:
     """Chains in an order in which they can be run, those that run as one together.
 
     Greedy, as in on-the-fly batching (Neubig et al. 2017): of the signatures with chains that are ready, the one whose
-    ready chains lie least deep on average goes next, so that others have time to gather company.
+    ready chains lie least deep on average goes next, so that more chains of the others become ready meanwhile.
     """
     waiting: dict[tuple[int, int], list[_Chain]] = defaultdict(list)  # by candidate and missing value
     missing: dict[int, int] = {}
@@ -415,24 +415,38 @@ def _crop(operands: Operands, weights: Weights, static: tuple[Any, ...], count: 
     return _by_slot(operands[0], count)[:, :, channels, rows, columns].flatten(1, 2)
 
 
+def _pad(operands: Operands, weights: Weights, static: tuple[Any, ...], count: int) -> Tensor:
+    pad, mode, value = static
+    if len(pad) <= 4:
+        return F.pad(operands[0], pad, mode, value)
+    return F.pad(_by_slot(operands[0], count), pad, mode, value).flatten(1, 2)
+
+
+def _layer_norm(operands: Operands, weights: Weights, static: tuple[Any, ...], count: int) -> Tensor:
+    """All values of a candidate are one group of a group norm; its weights have a number for each of them."""
+    y = F.group_norm(operands[0], count, eps=static[0])
+    weight, bias = weights
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
+
+
 KINDS: dict[str, Callable[[Operands, Weights, tuple[Any, ...], int], Tensor]] = {
+    "pointwise": lambda x, w, static, count: static[0](x[0], *static[1], **dict(static[2])),
     "batch_norm": lambda x, w, static, count: F.batch_norm(x[0], None, None, w[0], w[1], True, 0.0, static[0]),
+    "group_norm": lambda x, w, static, count: F.group_norm(x[0], count * static[0], w[0], w[1], static[1]),
+    "layer_norm": _layer_norm,
     "linear": _linear,
-    "relu": lambda x, w, static, count: F.relu(x[0]),
-    "hardtanh": lambda x, w, static, count: F.hardtanh(x[0], *static),
-    "hardswish": lambda x, w, static, count: F.hardswish(x[0]),
-    "hardsigmoid": lambda x, w, static, count: F.hardsigmoid(x[0]),
-    "sigmoid": lambda x, w, static, count: torch.sigmoid(x[0]),
-    "zeros_like": lambda x, w, static, count: torch.zeros_like(x[0]),
+    "zeros": lambda x, w, static, count: x[0].new_zeros(x[0].shape[0], count * static[0], *static[1:]),
     "avg_pool2d": lambda x, w, static, count: F.avg_pool2d(x[0], *static),
     "max_pool2d": lambda x, w, static, count: F.max_pool2d(x[0], *static),
+    "adaptive_avg_pool2d": lambda x, w, static, count: F.adaptive_avg_pool2d(x[0], static),
     "mean": lambda x, w, static, count: x[0].mean((2, 3), keepdim=static[0]),
     "flatten": lambda x, w, static, count: x[0].flatten(1),
     "mul": lambda x, w, static, count: x[0] * x[1],
-    "mul_number": lambda x, w, static, count: x[0] * static[0],
-    "add_number": lambda x, w, static, count: x[0] + static[0],
+    "div": lambda x, w, static, count: x[0] / x[1],
     "cat": lambda x, w, static, count: torch.cat([_by_slot(part, count) for part in x], 2).flatten(1, 2),
     "crop": _crop,
+    "pad": _pad,
 }
 CONVOLUTIONS: dict[str, Callable[..., Tensor]] = {"grouped": grouped_convolution, "matmul": matmul_convolution}
 
