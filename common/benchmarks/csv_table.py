@@ -97,9 +97,11 @@ def table_from_frame(frame: Frame, space: SearchSpace | None = None) -> Benchmar
     read files with `dtype={"arch": str}` where they look like numbers (`02012100`).
     Raises: InputError as `read` does, naming the row (from 0).
     """
-    columns: dict[str, list[Any]] = {}
-    for name in frame.columns:
-        columns[str(name)] = [*frame[name]]
+    names = [str(name) for name in frame.columns]
+    if len(set(names)) < len(names):
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"data frame: column {repeated!r} is repeated")
+    columns = {str(name): [*frame[name]] for name in frame.columns}
     if not len(frame):
         raise InputError("data frame: it has no rows")
     return table_from_columns(columns, Source(KIND, "data frame", ""), space, "row {}".format)

@@ -236,6 +236,9 @@ def test_pandas_reads_the_same_table(tmp_path: Path) -> None:
     assert table.archs == expected.archs
     for name in table.columns:
         assert np.array_equal(table.values(name), expected.values(name), equal_nan=True)
+    twice = pandas.DataFrame([["02012100", 1, 2]], columns=["arch", "score", "score"])
+    with pytest.raises(InputError, match="data frame: column 'score' is repeated"):
+        load_benchmark(twice)
     frame = pandas.read_csv(path, dtype={"arch": str}).convert_dtypes()  # missing values are pandas.NA
     assert np.isnan(load_benchmark(frame).values("params")).tolist() == [True, False]
 
