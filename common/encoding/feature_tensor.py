@@ -40,7 +40,7 @@ def encode(space: TensorSpace, codes: np.ndarray, parts: Sequence[str] = PARTS, 
     if "flops" in parts or "params" in parts:
         costs = space.costs(codes)
         vectors += [values for part, values in (("flops", costs.flops), ("params", costs.params)) if part in parts]
-    return space.place(codes, np.concatenate(vectors, axis=1).astype(dtype))
+    return space.edge_matrices(codes, np.concatenate(vectors, axis=1).astype(dtype))
 
 
 def part_channels(channels: int, parts: Sequence[str]) -> list[int]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common.networks.base import TappedNetwork
+from common.networks.layers import conv_bn
 from common.spaces.darts import (
     AVG_POOL,
     INPUTS,
@@ -54,10 +55,10 @@ class DartsNetwork(TappedNetwork):
         self.drop_path = 0.0
         if imagenet_stem:
             half = channels // 2
-            self.stem = nn.Sequential(*conv3x3(3, half, 2), nn.ReLU(), *conv3x3(half, channels, 2))
-            self.stem_reduce: nn.Module = nn.Sequential(nn.ReLU(), *conv3x3(channels, channels, 2))
+            self.stem = nn.Sequential(*conv_bn(3, half, 3, 2), nn.ReLU(), *conv_bn(half, channels, 3, 2))
+            self.stem_reduce: nn.Module = nn.Sequential(nn.ReLU(), *conv_bn(channels, channels, 3, 2))
         else:
-            self.stem = nn.Sequential(*conv3x3(3, 3 * channels, 1))
+            self.stem = nn.Sequential(*conv_bn(3, 3 * channels, 3))
             self.stem_reduce = nn.Identity()
         plan = cell_plan(channels, layers, imagenet_stem)
         self.cells = nn.ModuleList(Cell(genotype.reduce if p.reduction else genotype.normal, p) for p in plan)
@@ -208,12 +209,7 @@ def depthwise(width: int, kernel: int, stride: int, dilation: int) -> tuple[nn.M
 
 def relu_conv(width_in: int, width: int) -> nn.Sequential:
     """ReLU - 1x1 convolution - batch norm."""
-    return nn.Sequential(nn.ReLU(), nn.Conv2d(width_in, width, 1, bias=False), nn.BatchNorm2d(width))
-
-
-def conv3x3(width_in: int, width: int, stride: int) -> tuple[nn.Module, nn.Module]:
-    """3x3 convolution - batch norm."""
-    return nn.Conv2d(width_in, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width)
+    return nn.Sequential(nn.ReLU(), *conv_bn(width_in, width, 1))
 
 
 def drop_images(x: Tensor, probability: float) -> Tensor:

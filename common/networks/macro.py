@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from common.networks.base import TappedNetwork
+from common.networks.layers import conv_bn
 from common.spaces.macro import (
     HEAD_CHANNELS,
     IDENTITY,
@@ -72,7 +73,5 @@ class InvertedResidual(nn.Module):
 
 def conv(width_in: int, width: int, kernel: int, stride: int = 1, groups: int = 1, relu: bool = True) -> nn.Sequential:
     """Convolution - batch norm, and a ReLU unless told otherwise."""
-    made = nn.Sequential(
-        nn.Conv2d(width_in, width, kernel, stride, kernel // 2, groups=groups, bias=False), nn.BatchNorm2d(width)
-    )
+    made = nn.Sequential(*conv_bn(width_in, width, kernel, stride, groups))
     return made.append(nn.ReLU(inplace=True)) if relu else made

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from common.networks.base import TappedNetwork
+from common.networks.layers import conv_bn
 from common.spaces.nasbench101 import (
     MAX_VERTICES,
     MODULES_PER_STACK,
@@ -109,11 +110,7 @@ def operation(name: str, channels: int) -> nn.Module:
 
 def conv_bn_relu(width_in: int, width: int, kernel: int) -> nn.Sequential:
     """Convolution - batch norm - ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(width_in, width, kernel, padding=kernel // 2, bias=False),
-        nn.BatchNorm2d(width, eps=BN_EPS, momentum=BN_MOMENTUM),
-        nn.ReLU(inplace=True),
-    )
+    return nn.Sequential(*conv_bn(width_in, width, kernel, eps=BN_EPS, momentum=BN_MOMENTUM), nn.ReLU(inplace=True))
 
 
 def channels_of(matrix: Sequence[Sequence[int]], width_in: int, width: int) -> list[int]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from common.networks.base import TappedNetwork
+from common.networks.layers import conv_bn
 from common.spaces.nasbench201 import CONV1, CONV3, EDGES, NONE, POOL, SKIP, STAGES, Cell201, NasBench201
 
 
@@ -19,7 +20,7 @@ class Network201(TappedNetwork):
 
     def __init__(self, ops: Sequence[int], channels: int, cells_per_stage: int, num_classes: int) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))
+        self.stem = nn.Sequential(*conv_bn(3, channels, 3))
         stages: list[nn.Sequential] = []
         reductions: list[nn.Module] = []
         for stage in range(STAGES):
@@ -93,8 +94,4 @@ class ResidualBlock(nn.Module):
 def conv(width_in: int, kernel: int, width: int | None = None, stride: int = 1) -> nn.Sequential:
     """ReLU - convolution - batch norm."""
     width = width_in if width is None else width
-    return nn.Sequential(
-        nn.ReLU(),
-        nn.Conv2d(width_in, width, kernel, stride=stride, padding=kernel // 2, bias=False),
-        nn.BatchNorm2d(width),
-    )
+    return nn.Sequential(nn.ReLU(), *conv_bn(width_in, width, kernel, stride))

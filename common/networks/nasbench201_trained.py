@@ -111,8 +111,8 @@ def _renamed(network: Network201, weights: Mapping[str, Tensor], cells: int, ops
     for stage in range(STAGES):
         if stage:
             block = f"reductions.{stage}."
-            for theirs, ours in (("conv_a.op.", "body.0."), ("conv_b.op.", "body.1."), ("downsample.", "shortcut.")):
-                places[f"cells.{flat}.{theirs}"] = block + ours
+            for official, own in (("conv_a.op.", "body.0."), ("conv_b.op.", "body.1."), ("downsample.", "shortcut.")):
+                places[f"cells.{flat}.{official}"] = block + own
             flat += 1
         for cell in range(cells):
             built = cast(Cell, cast(nn.Sequential, network.stages[stage])[cell]).edges
@@ -122,7 +122,7 @@ def _renamed(network: Network201, weights: Mapping[str, Tensor], cells: int, ops
             flat += 1
     found: dict[str, Tensor] = {}
     for key, value in weights.items():
-        for theirs, ours in places.items():
-            if key.startswith(theirs):
-                found[ours + key.removeprefix(theirs)] = value
+        for official, own in places.items():
+            if key.startswith(official):
+                found[own + key.removeprefix(official)] = value
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from common.networks.base import TappedNetwork
+from common.networks.layers import conv_bn
 
 WIDTHS, BLOCKS, EXPANSION = (64, 128, 256, 512), (3, 4, 23, 3), 4
 
@@ -56,7 +57,3 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.relu(self.residual_function(x) + self.shortcut(x))
-
-
-def conv_bn(width_in: int, width: int, kernel: int, stride: int = 1) -> tuple[nn.Module, nn.Module]:
-    return nn.Conv2d(width_in, width, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(width)

@@ -167,7 +167,7 @@ class SearchSpace(ABC, Generic[Arch]):
         """FLOPs (N,) and trainable parameters (N,) of the whole networks, int64."""
 
     def distinct_samples(self, rng: np.random.Generator, max_tries: int = 1000) -> Iterator[tuple[str, Arch]]:
-        """Canonical keys and architectures, random, each key once; ends after `max_tries` draws in a row in vain."""
+        """Canonical keys and architectures, random, each key once; ends after `max_tries` draws without a new one."""
         seen: set[str] = set()
         tries = 0
         while tries < max_tries:
@@ -188,7 +188,7 @@ class SearchSpace(ABC, Generic[Arch]):
         found = [arch for _, arch in islice(self.distinct_samples(rng, max_tries), count)]
         if len(found) < count:
             raise SpaceExhausted(
-                f"{self.name}: only {len(found)} of {count} distinct architectures after {max_tries} vain draws"
+                f"{self.name}: only {len(found)} of {count} distinct architectures after {max_tries} draws without a new one"
             )
         return found
 
@@ -205,7 +205,7 @@ class TensorSpace(SearchSpace[Arch]):
     num_cells: int  # searched cells of the network, each with its own costs
 
     @abstractmethod
-    def place(self, codes: np.ndarray, values: np.ndarray) -> np.ndarray:
+    def edge_matrices(self, codes: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Values per position as matrices over the cell's graph (ReNAS, section 3.1).
 
         Args: codes: (N, code_length). values: (N, C, positions), any dtype.

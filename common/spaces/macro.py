@@ -119,7 +119,7 @@ class Macro(ChoiceSpace[MacroArch], TensorSpace[MacroArch]):
         types[:, 1:-1] = codes + FIRST_OP_TYPE
         return types
 
-    def place(self, codes: np.ndarray, values: np.ndarray) -> np.ndarray:
+    def edge_matrices(self, codes: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Vertex j's value at entry (j-1, j); the input's has no edge to stand on."""
         out = np.zeros((*values.shape[:2], self.num_vertices, self.num_vertices), dtype=values.dtype)
         targets = np.arange(1, self.num_vertices)

@@ -239,7 +239,7 @@ class NasBench101(TensorSpace[Cell101]):
         types[:, 1:-1] = INNER_TYPES[codes[:, NUM_EDGES:]]
         return types
 
-    def place(self, codes: np.ndarray, values: np.ndarray) -> np.ndarray:
+    def edge_matrices(self, codes: np.ndarray, values: np.ndarray) -> np.ndarray:
         return adjacency(codes).astype(values.dtype)[:, None] * values[:, :, None, :]
 
     # costs -----------------------------------------------------------------------------------------------------

@@ -180,7 +180,7 @@ class NasBench201(ChoiceSpace[Cell201], TensorSpace[Cell201]):
         """The operation's index in OPS: `none`, an edge that is not there, is 0."""
         return codes.astype(np.int64)
 
-    def place(self, codes: np.ndarray, values: np.ndarray) -> np.ndarray:
+    def edge_matrices(self, codes: np.ndarray, values: np.ndarray) -> np.ndarray:
         out = np.zeros((*values.shape[:2], self.num_vertices, self.num_vertices), dtype=values.dtype)
         sources, targets = np.array(EDGES).T
         out[:, :, sources, targets] = values * (codes != NONE).astype(values.dtype)[:, None]

@@ -188,16 +188,18 @@ def test_values_are_placed_on_edges_of_an_acyclic_graph_and_nowhere_else(tensor_
     codes = tensor_space.to_codes(samples(tensor_space))
     positions = tensor_space.types(codes).shape[1]
     values = rng().integers(1, 10**6, size=(len(codes), 3, positions))
-    placed = tensor_space.place(codes, values)
+    placed = tensor_space.edge_matrices(codes, values)
     assert placed.shape == (len(codes), 3, tensor_space.num_vertices, tensor_space.num_vertices)
     assert placed.dtype == values.dtype
     assert not np.tril(placed).any()
     assert placed.any(axis=(1, 2, 3)).any()
-    np.testing.assert_array_equal(tensor_space.place(codes, values.astype(np.float32)), placed.astype(np.float32))
+    np.testing.assert_array_equal(
+        tensor_space.edge_matrices(codes, values.astype(np.float32)), placed.astype(np.float32)
+    )
     for row, channel in itertools.product(range(len(codes)), range(3)):
         assert set(placed[row, channel].ravel()) - {0} <= set(values[row, channel])
     # where there is an edge depends on the architecture alone, not on what is placed
-    edges = tensor_space.place(codes, np.ones_like(values)) != 0
+    edges = tensor_space.edge_matrices(codes, np.ones_like(values)) != 0
     np.testing.assert_array_equal(placed != 0, edges)
     np.testing.assert_array_equal(edges[:, 0], edges[:, 1])
 
@@ -276,7 +278,7 @@ def test_distinct_samples_are_not_isomorphic(space: SearchSpace) -> None:
     assert len({*map(space.canonical_key, found)}) == len(found) == 200
 
 
-def test_distinct_sampling_gives_up_after_a_bounded_number_of_vain_draws(space: SearchSpace) -> None:
+def test_distinct_sampling_gives_up_after_a_bounded_number_of_draws_without_a_new_one(space: SearchSpace) -> None:
     one, two, three = space.sample_distinct(3, rng())
     draws: Iterator[Any]
 
@@ -287,8 +289,12 @@ def test_distinct_sampling_gives_up_after_a_bounded_number_of_vain_draws(space: 
     scripted = copy.copy(space)
     object.__setattr__(scripted, "__class__", Scripted)
     draws = iter([one, one, two, two, three])
-    assert scripted.sample_distinct(3, rng(), max_tries=2) == [one, two, three]  # never two vain draws in a row
+    assert scripted.sample_distinct(3, rng(), max_tries=2) == [
+        one,
+        two,
+        three,
+    ]  # never two draws in a row without
     draws = itertools.chain([one, two], itertools.repeat(one, 17), [three])
-    with pytest.raises(SpaceExhausted, match=rf"{space.name}: only 2 of 3 distinct .* 17 vain draws"):
+    with pytest.raises(SpaceExhausted, match=rf"{space.name}: only 2 of 3 distinct .* 17 draws without a new one"):
         scripted.sample_distinct(3, rng(), max_tries=17)
     assert next(draws) is three

@@ -123,7 +123,7 @@ def test_the_graph_is_a_chain() -> None:
     codes = code("02012100")
     types = SPACE.types(codes)
     np.testing.assert_array_equal(types, [[1, 2, 4, 2, 3, 4, 3, 2, 2, 5]])
-    np.testing.assert_array_equal(SPACE.place(codes, types[:, None])[0, 0], np.diag(types[0, 1:], k=1))
+    np.testing.assert_array_equal(SPACE.edge_matrices(codes, types[:, None])[0, 0], np.diag(types[0, 1:], k=1))
 
 
 @pytest.mark.parametrize("text", ["0201210", "020121000", "02012103", "0201 210", "-2012100", "0２012100"])  # noqa: RUF001

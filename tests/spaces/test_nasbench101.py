@@ -211,7 +211,7 @@ def test_codes_hold_the_upper_triangle_and_the_operations_of_a_padded_cell() -> 
 
 def test_a_vertexs_value_is_placed_on_each_edge_that_enters_it() -> None:
     codes = SPACE.to_codes([cell("01 12 23 03", POOL, CONV3)])
-    placed = SPACE.place(codes, np.array([[[10, 11, 12, 13, 14, 15, 16]]]))
+    placed = SPACE.edge_matrices(codes, np.array([[[10, 11, 12, 13, 14, 15, 16]]]))
     expected = np.zeros((7, 7), dtype=int)
     expected[0, 1], expected[1, 2], expected[2, 6], expected[0, 6] = 11, 12, 16, 16
     np.testing.assert_array_equal(placed[0, 0], expected)

@@ -35,7 +35,9 @@ def test_costs_equal_the_published_cell(shared_data: Path, dataset: str, num_cla
     np.testing.assert_array_equal(params[0], [*golden[f"{dataset}_opt_params"].values()])
     totals = [int(total[0]) for total in space.total_costs(codes)]
     assert totals == [golden[f"{dataset}_total_flops"], golden[f"{dataset}_total_params"]]
-    np.testing.assert_array_equal(space.place(codes, space.types(codes)[:, None])[0, 0], golden["cell_adjacency"])
+    np.testing.assert_array_equal(
+        space.edge_matrices(codes, space.types(codes)[:, None])[0, 0], golden["cell_adjacency"]
+    )
 
 
 def test_a_convolution_is_priced_by_hand_in_every_stage() -> None:
@@ -83,7 +85,7 @@ def test_one_hot_has_a_column_per_edge_and_operation() -> None:
 
 def test_values_are_placed_at_source_and_target_and_none_has_no_edge() -> None:
     codes = np.array([[SKIP, NONE, CONV1, POOL, CONV3, NONE]], dtype=np.uint8)
-    placed = SPACE.place(codes, np.array([[[11, 12, 13, 14, 15, 16]]]))
+    placed = SPACE.edge_matrices(codes, np.array([[[11, 12, 13, 14, 15, 16]]]))
     np.testing.assert_array_equal(placed[0, 0], [[0, 11, 0, 14], [0, 0, 13, 15], [0, 0, 0, 0], [0, 0, 0, 0]])
 
 
