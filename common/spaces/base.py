@@ -188,7 +188,7 @@ class SearchSpace(ABC, Generic[Arch]):
         found = [arch for _, arch in islice(self.distinct_samples(rng, max_tries), count)]
         if len(found) < count:
             raise SpaceExhausted(
-                f"{self.name}: only {len(found)} of {count} distinct architectures after {max_tries} draws without a new one"
+                f"{self.name}: only {len(found)} of {count} distinct ones after {max_tries} draws without a new one"
             )
         return found
 
