@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import math
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import Field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from common.cli import OneLineParser
 from common.devices import DEVICES
 from common.errors import InputError
-
-if TYPE_CHECKING:
-    from renas.experiment import Experiment
+from common.runs.config import describe, pairs, read_setting
+from renas.losses import LOSSES
+from renas.settings import COUNT, EVOLVED, PROTOCOLS, TOPK, EvolvedSettings, LeNetSettings
 
 PROG = "python -m renas"
-LOSSES = ("logistic", "hinge", "exponential", "mse")
-FEATURES = ("type", "flops", "params")
+LENET = "lenet"  # whose settings are the demo's flags
+LENET_FLAGS = tuple(made.name for made in fields(LeNetSettings))
+EVOLVED_FLAGS = tuple(f"ea_{made.name}" for made in fields(EvolvedSettings))
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -28,220 +28,195 @@ def make_parser() -> argparse.ArgumentParser:
         "Train ReNAS's predictor on a small sample of a benchmark, search with it, and report what it found. "
         "Without --data_path it runs on the trained NAS-Bench-201 table that pip installs (AnalogNAS-Bench).",
     )
-    demo = parser.add_argument_group("the published demo's flags")
-    add = demo.add_argument
-    add("--data_path", metavar="PATH", help="demo tensor folder, NAS-Bench-101 .tfrecord, NAS-Bench-201 .pth / CSV, "
-        "NATS-Bench folder or NAS-Bench-Macro JSON; the kind is recognised from the content")  # fmt: skip
+    demo = {made.name: made for made in fields(LeNetSettings)}
+    group = parser.add_argument_group("the published demo's flags")
+    add = group.add_argument
+    add("--data_path", metavar="PATH", help="demo tensor folder, NAS-Bench-101 .tfrecord, NAS-Bench-201 .pth, "
+        "NATS-Bench folder, NAS-Bench-Macro JSON, CSV arch,metric,...; the content says which kind it is")  # fmt: skip
     add("--train_ratio", type=float, metavar="R", help="share of the architectures to train on; without it and "
         "--train_num: 0.001, but 424 architectures on benchmarks smaller than NAS-Bench-101")  # fmt: skip
     add("--total_num", type=int, metavar="N", help="use the first N architectures of the benchmark only")
-    add("--lr", type=positive, default=1e-3, help="learning rate of Adam")
-    add("--weight_decay", type=not_negative, default=0.0, help="weight decay of Adam")
-    add("--num_epochs", type=whole, default=200, help="training epochs")
-    add("--batch_size", type=at_least_two, default=1024, help="architectures per training batch")
-    add("--count", type=whole, default=10, help="best-scored architectures whose accuracy is then looked up")
+    for name in ("lr", "weight_decay", "num_epochs", "batch_size"):
+        _add_setting(group, name, demo[name])
+    add("--count", type=whole, default=COUNT, help="best-scored architectures whose accuracy is then looked up")
 
     add = parser.add_argument_group("data and protocol").add_argument
     add("--benchmark", metavar="KIND", help="kind of --data_path, if its content should not decide")
     add("--dataset", help="cifar10, cifar100 or imagenet16_120; default: the benchmark's first")
+    add("--space", metavar="SPACE", help="search space of a CSV, if its architectures should not decide: a name, or "
+        "your own as my_module:MySpace")  # fmt: skip
     add("--train_num", type=int, metavar="N", help="number of architectures to train on, instead of --train_ratio")
-    add("--protocol", choices=("honest", "demo"), default="honest",
+    add("--protocol", choices=PROTOCOLS, default=PROTOCOLS[0],
         help="honest: train and choose on validation, report test accuracy; demo: test throughout")  # fmt: skip
-    add("--label", metavar="COLUMN", help="column to train on and choose by, instead of the protocol's")
+    add("--label", metavar="COLUMN", help="column to train on and choose by (higher is better), instead of the "
+        "protocol's")  # fmt: skip
     add("--report", metavar="COLUMN", help="column to report, instead of the protocol's")
 
-    add = parser.add_argument_group("method").add_argument
-    add("--features", default=",".join(FEATURES), metavar="PARTS", help="parts of the feature tensor, comma-separated")
-    add("--loss", choices=LOSSES, default="logistic", help="pairwise ranking loss (three forms of phi) or regression")
-    add("--continuity", type=not_negative, default=0.0, metavar="LAMBDA", help="weight of the continuity term")
-    add("--search", choices=("topk", "ea"), default="topk", help="score the whole list, or evolve without a list")
-    add("--ea_population", type=at_least_two, default=100, help="evolution: population size")
-    add("--ea_tournament", type=whole, default=10, help="evolution: tournament size")
-    add("--ea_budget", type=at_least_two, default=10_000, help="evolution: architectures the predictor may score")
+    group = parser.add_argument_group("method")
+    add = group.add_argument
+    add("--predictor", metavar="NAME", help=f"{LENET} (ReNAS, the default), boosting, ..., or your own as "
+        "my_module:MyClass; its settings follow as PREDICTOR.KEY VALUE")  # fmt: skip
+    add("--encoding", metavar="NAMES", help="what the predictor sees of an architecture, joined by +: tensor, one_hot, "
+        "costs, ...; default: the predictor's own")  # fmt: skip
+    add("--features", metavar="PARTS", help="parts of the feature tensor, comma-separated (default: all: "
+        "type,flops,params)")  # fmt: skip
+    add("--loss", choices=LOSSES, default=demo["loss"].default, help=demo["loss"].metadata["help"])
+    _add_setting(group, "continuity", demo["continuity"], metavar="LAMBDA")
+    add("--search", default=TOPK, metavar="NAME", help=f"{TOPK}: score the whole list; {EVOLVED}: evolve on scores, "
+        "without a list; or spend the whole budget on true evaluations: random, evolution, local, reinforce, ..., or "
+        "your own as my_module:MyClass, whose settings follow as STRATEGY.KEY VALUE")  # fmt: skip
+    add("--budget", type=whole, metavar="Q", help="architectures evaluated in all (default: those that the predictor "
+        "is trained on and --count more)")  # fmt: skip
+    for made in fields(EvolvedSettings):
+        _add_setting(group, f"ea_{made.name}", made, help=f"{EVOLVED}: {made.metadata['help']}")
 
     add = parser.add_argument_group("run").add_argument
     add("--seed", type=not_below_zero, default=0, help="first seed")
     add("--seeds", type=whole, default=1, help="number of seeds, counted up from --seed")
-    add("--device", choices=DEVICES, default="auto", help="where to compute")
+    add("--jobs", type=whole, default=1, help="seeds at a time, in processes that share the cores")
+    add("--device", choices=DEVICES, default=DEVICES[0], help="where to compute")
     add("--out", type=Path, metavar="FOLDER", help="run folder; default: runs/renas/<name made from the settings>")
+    add("--describe", action="store_true", help="show the settings of --predictor and --search, and exit")
+    parser.add_argument("settings", nargs="*", metavar="NAME.KEY VALUE",
+        help="settings of the predictor (PREDICTOR.KEY, or by its name, as boosting.max_iter 100) and of the strategy "
+        "(STRATEGY.KEY, or by its name)")  # fmt: skip
     return parser
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Parses, runs the missing seeds, writes the run folder and prints the report. Raises InputError on bad input."""
-    args = make_parser().parse_args(argv)
-    parts = _parts(args.features)
+    import sys
 
-    import torch
+    argv = sys.argv[1:] if argv is None else list(argv)
+    args = make_parser().parse_intermixed_args(argv)
+    given = {word[2:].partition("=")[0] for word in argv if word.startswith("--")}
+    if args.describe:
+        print(_described(args))
+        return
+    options = _options(args, given)
 
-    from common.benchmarks import load_benchmark
-    from common.devices import device_title, pick_device
-    from common.runs import RunFolder, environment
-    from renas.experiment import run_seed
-    from renas.report import summarize, terminal_report, write_plots
+    from renas.api import run
 
-    device = pick_device(args.device)
-    table = load_benchmark(args.data_path, kind=args.benchmark, dataset=args.dataset)
-    experiment = _make_experiment(args, parts, table)
-    config = _config(args, experiment)
-    where = {"data_path": table.source.path, "data": table.source.title}  # as it is called now: may change
-    folder = RunFolder.open(args.out or Path("runs/renas") / _name(config), where | config, free=list(where))
-
-    wanted = range(args.seed, args.seed + args.seeds)
-    done = {record["seed"]: record for record in folder.records()}
-    missing = [seed for seed in wanted if seed not in done]
-    if len(missing) < len(wanted):
-        print(f"{folder.path}: {len(wanted) - len(missing)} of {len(wanted)} seeds are already there")
-    for seed in missing:
-        with _Progress(seed, experiment, wanted) as progress:
-            result = run_seed(experiment, seed, device, on_step=progress)
-        _save_scores(_scores_file(folder, seed), result.scores)  # before the record: a recorded seed is complete
-        result.record["device"] = device_title(device)
-        folder.append(result.record)
-    # As read back, so that the report of a resumed run is made from exactly what the files hold.
-    by_seed = {record["seed"]: record for record in folder.records()}
-    records = [by_seed[seed] for seed in wanted]
-    env = environment(device_title(device)) | {"torch_threads": torch.get_num_threads()}
-    summary = summarize(experiment, records, env)
-    folder.write_summary(summary)
-    write_plots(
-        experiment, records, _load_scores(_scores_file(folder, records[0]["seed"]), len(experiment.table)), folder.path
-    )
-    print(terminal_report(experiment, summary, folder.path))
+    print(run(**options, tell=print))
 
 
-def _make_experiment(args: argparse.Namespace, parts: tuple[str, ...], table: Any) -> Experiment:
-    import numpy as np
-
-    from renas.experiment import Experiment, check_experiment, train_count
-    from renas.predictor import LeNetSettings
-    from renas.protocol import choose_columns
-    from renas.search import EvolutionSettings
-
-    if args.total_num is not None:
-        table = table.head(args.total_num)
-    if args.search == "ea" and table.space is None:
-        raise InputError(f"{table.source.path}: --search ea needs architectures to mutate, this holds tensors only")
-    columns = choose_columns(table, args.dataset or _first_dataset(table), args.protocol, args.label, args.report)
-    labelled = int(np.sum(~np.isnan(columns.label.values)))
-    train = LeNetSettings(args.lr, args.weight_decay, args.num_epochs, args.batch_size, args.loss, args.continuity)
-    experiment = Experiment(
-        table=table,
-        columns=columns,
-        protocol=args.protocol,
-        parts=parts,
-        n_train=train_count(len(table), labelled, args.train_num, args.train_ratio),
-        count=args.count,
-        train=train,
-        search=args.search,
-        evolution=EvolutionSettings(args.ea_population, args.ea_tournament, args.ea_budget),
-    )
-    check_experiment(experiment)
-    return experiment
-
-
-def _first_dataset(table: Any) -> str:
-    if not table.datasets:
-        raise InputError(f"{table.source.path}: no accuracy column")
-    return str(table.datasets[0])
-
-
-def _config(args: argparse.Namespace, experiment: Experiment) -> dict[str, Any]:
-    """The resolved settings that decide the result of a seed; seeds, device and folder are not among them."""
-    table, columns = experiment.table, experiment.columns
-    source = asdict(table.source)
-    if source["sha256"]:  # the same content under another name is the same
-        del source["path"], source["title"]
+def _options(args: argparse.Namespace, given: set[str]) -> dict[str, Any]:
+    """The arguments of `renas.run`. Raises InputError for flags that mean nothing beside the others."""
+    own = args.search in (TOPK, EVOLVED)
+    if not own:
+        _strategy_class(args.search)  # must exist
+    predictor = args.predictor or (LENET if own or args.encoding else None)
+    settings, search_settings = _split_settings(args.settings, predictor, args.search)
+    lenet_given = [flag for flag in LENET_FLAGS if flag in given]
+    if predictor != LENET:
+        for flag in (*lenet_given, *(["features"] if "features" in given else [])):
+            what = f"--predictor {predictor}" if predictor else f"--search {args.search}"
+            raise InputError(f"--{flag} is a setting of {LENET}, which {what} does not use")
+    else:
+        for name in lenet_given:
+            if name in settings:
+                raise InputError(f"--{name} and {LENET}.{name} mean the same: keep one of them")
+            settings[name] = getattr(args, name)
+    if args.search != EVOLVED:
+        for flag in EVOLVED_FLAGS:
+            if flag in given:
+                raise InputError(f"--{flag} is a setting of --search {EVOLVED}, not of {args.search}")
+    else:
+        search_settings |= {flag[len("ea_") :]: getattr(args, flag) for flag in EVOLVED_FLAGS if flag in given}
+    encoding = args.encoding
+    if "features" in given:
+        if encoding is not None:
+            raise InputError("--features are the parts of the encoding tensor: give them or --encoding")
+        encoding = _tensor_parts(args.features)
+    passed = ["benchmark", "dataset", "space", "total_num", "train_ratio", "train_num", "count", "budget", "protocol"]
+    passed += ["label", "report", "search", "seed", "seeds", "jobs", "device", "out"]
     return {
-        "method": "ReNAS",
-        "space": table.space.name if table.space else "tensors",
-        "source": source,
-        "dataset": columns.report.dataset,
-        "protocol": experiment.protocol,
-        "label": columns.label.name,
-        "report": columns.report.name,
-        "n_total": len(table),
-        "n_train": experiment.n_train,
-        "count": experiment.count,
-        "features": list(experiment.parts),
-        "train": asdict(experiment.train),
-        "search": experiment.search,
-        **({"evolution": asdict(experiment.evolution)} if experiment.search == "ea" else {}),
+        "data": args.data_path,
+        **{name: getattr(args, name) for name in passed},
+        "predictor": predictor,
+        "encoding": encoding,
+        "settings": settings,
+        "search_settings": search_settings,
     }
 
 
-def _name(config: dict[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:8]
-    return "_".join((config["space"], config["dataset"], config["protocol"], f"n{config['n_train']}", digest))
+def _tensor_parts(features: str) -> str:
+    from common.encoding import FeatureTensor
 
-
-def _parts(text: str) -> tuple[str, ...]:
-    asked = [part.strip() for part in text.split(",")]
-    unknown = [part for part in asked if part not in FEATURES]
-    if unknown:
-        raise InputError(f"--features {text}: unknown part {unknown[0]!r}; choose from {', '.join(FEATURES)}")
-    return tuple(part for part in FEATURES if part in asked)
-
-
-def _scores_file(folder: Any, seed: int) -> Path:
-    return Path(folder.path) / "scores" / f"seed_{seed}.npy"
-
-
-def _save_scores(path: Path, scores: Any) -> None:
-    import numpy as np
-
-    from common.runs import write_atomic
-
-    write_atomic(path, lambda file: np.save(file, scores, allow_pickle=False))
-
-
-def _load_scores(path: Path, count: int) -> Any:
-    import numpy as np
-
-    if not path.exists():
-        raise InputError(f"{path} is gone, but its seed is recorded: remove the run folder and run again")
     try:
-        scores = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError):
-        scores = np.empty(0)
-    if scores.shape != (count,):
-        raise InputError(f"{path} does not hold {count:,} scores: remove the run folder and run again")
-    return scores
+        return FeatureTensor(features).describe()
+    except InputError as error:
+        raise InputError(f"--features {features}: {error}") from None
 
 
-class _Progress:
-    """One tqdm bar a seed over training epochs, scored architectures and predictor calls, each a share of its stage."""
-
-    def __init__(self, seed: int, experiment: Experiment, seeds: range) -> None:
-        self.totals = {"train": experiment.train.num_epochs, "score": len(experiment.table)}
-        if experiment.search == "ea":
-            self.totals["search"] = experiment.evolution.budget
-        self.title = f"seed {seed} ({seeds.index(seed) + 1}/{len(seeds)})"
-
-    def __enter__(self) -> _Progress:
-        from tqdm import tqdm
-
-        self.bar = tqdm(total=100 * len(self.totals), desc=self.title, bar_format="{desc} |{bar}| {elapsed} {postfix}")
-        self.done = dict.fromkeys(self.totals, 0)
-        return self
-
-    def __call__(self, stage: str, count: int, value: float) -> None:
-        self.done[stage] += count
-        self.bar.n = sum(100 * self.done[s] / self.totals[s] for s in self.totals)
-        tau = f", train tau {value:.3f}" if not math.isnan(value) else ""
-        self.bar.set_postfix_str(f"{stage} {self.done[stage]:,}/{self.totals[stage]:,}{tau}", refresh=False)
-        self.bar.update(0)
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
+def _split_settings(words: Sequence[str], predictor: str | None, search: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Trailing NAME.KEY VALUE words as settings of the predictor and of the search, by whose name that is."""
+    settings: dict[str, Any] = {}
+    search_settings: dict[str, Any] = {}
+    if not words:
+        return settings, search_settings
+    owners = {"strategy": search_settings, search: search_settings}
+    if search not in (TOPK, EVOLVED):
+        owners[_strategy_class(search).name] = search_settings
+    if predictor is not None:
+        owners |= {"predictor": settings, predictor: settings, _predictor_class(predictor).name: settings}
+    owners = {name.lower(): taken for name, taken in owners.items()}
+    for name, value in pairs(words):
+        owner, _, key = name.lower().rpartition(".")
+        if owner not in owners or not key:
+            known = " or ".join(f"{owner.upper()}.KEY" for owner in owners)
+            raise InputError(f"{name} {value}: the settings that can follow here are {known}")
+        if key in owners[owner]:
+            raise InputError(f"{name} is given twice")
+        owners[owner][key] = value
+    return settings, search_settings
 
 
-def positive(text: str) -> float:
-    return _checked(float(text), text, float(text) > 0, "a number above 0")
+def _described(args: argparse.Namespace) -> str:
+    predictor = _predictor_class(args.predictor or LENET)
+    parts = [(f"predictor {predictor.name}, encoding {predictor.encoding}", predictor.name, predictor.Settings)]
+    if args.search == EVOLVED:
+        parts.append((f"search {EVOLVED}", EVOLVED, EvolvedSettings))
+    elif args.search != TOPK:
+        strategy = _strategy_class(args.search)
+        parts.append((f"search {strategy.name}", strategy.name, strategy.Settings))
+    made = []
+    for title, name, settings in parts:
+        lines = describe(settings).replace("\n  ", f"\n  {name}.")
+        made.append(f"{title}:\n" + (f"  {name}.{lines[2:]}" if lines else "  no settings"))
+    return "\n\n".join(made)
 
 
-def not_negative(text: str) -> float:
-    return _checked(float(text), text, float(text) >= 0, "a number of at least 0")
+def _predictor_class(name: str) -> Any:
+    from common.predictors.ranker import predictor_class
+
+    return predictor_class(name)
+
+
+def _strategy_class(name: str) -> Any:
+    from common.search import STRATEGIES
+
+    return STRATEGIES.load(name)
+
+
+# values of flags ----------------------------------------------------------------------------------------------------
+
+
+def _add_setting(group: Any, flag: str, made: Field[Any], **options: Any) -> None:
+    """A flag for a field of a settings dataclass, with its default, help and check."""
+    group.add_argument(
+        f"--{flag}", type=_reader(made), default=made.default, **{"help": made.metadata["help"], **options}
+    )
+
+
+def _reader(made: Field[Any]) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            return read_setting(made, text, "")
+        except InputError as error:
+            raise argparse.ArgumentTypeError(f"{text!r}: {str(error).partition(', ')[2]}") from None
+
+    return read
 
 
 def not_below_zero(text: str) -> int:
@@ -250,10 +225,6 @@ def not_below_zero(text: str) -> int:
 
 def whole(text: str) -> int:
     return _checked(int(text), text, int(text) >= 1, "a whole number of at least 1")
-
-
-def at_least_two(text: str) -> int:
-    return _checked(int(text), text, int(text) >= 2, "a whole number of at least 2")
 
 
 def _checked(value: Any, text: str, good: bool, wanted: str) -> Any:

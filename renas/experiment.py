@@ -1,59 +1,114 @@
-"""One ReNAS experiment: sample cells, train the predictor on them, search with it, look up what was found."""
+"""One experiment: which table, columns, predictor and search; and one seed of it, from the sample to what was found."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from common.benchmarks.table import BenchmarkTable, FeatureSource
-from common.encoding import FeatureTensor, encode
+from common.benchmarks.table import BenchmarkTable
+from common.encoding import make_encoding
 from common.errors import InputError
+from common.evaluators.table import TableEvaluator
 from common.metrics import kendall_tau, rank_of, spearman
-from common.seeds import named_rngs
-from common.spaces import TensorSpace
-from renas.predictor import LeNetPredictor, LeNetSettings
+from common.predictors import Predictor, Ranker, make_predictor
+from common.search import Evaluation, History, Pool, Strategy, make_strategy, run_search
 from renas.protocol import Columns
-from renas.search import EvolutionSettings, distinct_rows, evolve
+from renas.settings import EVOLVED, TOPK, EvolvedSettings
+from renas.topk import PROPOSED, SAMPLED, OnStep, PredictorEvolution, PredictorTopK, RowEvaluator
 
-if TYPE_CHECKING:
-    import torch
-
-SEARCHES = ("topk", "ea")
 PAPER_TRAIN_NUM = 424  # 0.1 % of NAS-Bench-101, the paper's budget
 
 
 @dataclass(frozen=True)
+class PredictorChoice:
+    """A predictor that can be made afresh for every seed.
+
+    name: registered, or an import path. encoding: as `make_encoding` takes it. settings: of the class's `Settings`.
+    """
+
+    name: str
+    cls: type[Predictor]
+    encoding: str
+    settings: Any
+
+    @classmethod
+    def of(
+        cls, predictor: str | type[Predictor], encoding: str | None = None, settings: Mapping[str, Any] | None = None
+    ) -> PredictorChoice:
+        """Arguments as of `make_predictor`. Raises InputError as that does."""
+        made = make_predictor(predictor, encoding, **(settings or {}))
+        name = predictor if isinstance(predictor, str) else f"{predictor.__module__}:{predictor.__qualname__}"
+        # An encoding of one's own is known by its import path only.
+        described = encoding if encoding and ":" in encoding else made.encoding.describe()
+        return cls(name, type(made.predictor), described, made.predictor.settings)
+
+    def make(self, device: str = "auto") -> Ranker:
+        predictor = self.cls(self.settings)
+        predictor.device = device
+        return Ranker(predictor, make_encoding(self.encoding))
+
+
+@dataclass(frozen=True)
 class Experiment:
-    """What every seed of a run shares."""
+    """What every seed of a run shares.
+
+    search: TOPK or EVOLVED, which train the predictor on `n_train` architectures and then evaluate `count` more; or a
+    strategy of `common.search` (or an import path), which chooses all `budget` architectures that it evaluates.
+    """
 
     table: BenchmarkTable
     columns: Columns
-    protocol: str  # one of renas.protocol.PROTOCOLS
-    parts: tuple[str, ...]
-    n_train: int
-    count: int  # candidates whose true accuracy is looked up after the search
-    train: LeNetSettings
+    protocol: str  # one of renas.settings.PROTOCOLS
+    predictor: PredictorChoice | None  # None: the strategy's own
     search: str
-    evolution: EvolutionSettings
+    n_train: int
+    count: int
+    evolved: EvolvedSettings = field(default_factory=EvolvedSettings)
+    strategy_settings: Any = None
 
     @property
-    def features(self) -> FeatureSource:
-        """The table's feature tensors: prepared ones where the table brings them, else encoded on the fly."""
-        return FeatureTensor(",".join(self.parts)).source(self.table)
+    def predicts(self) -> bool:
+        """Whether it is one of ReNAS's own searches, whose predictor scores all rows."""
+        return self.search in (TOPK, EVOLVED)
+
+    @property
+    def budget(self) -> int:
+        """Architectures evaluated."""
+        return self.n_train + self.count
+
+    @cached_property
+    def labelled(self) -> np.ndarray:
+        """(N,) bool: rows that may be trained on."""
+        return ~np.isnan(self.columns.label.values)
+
+    @cached_property
+    def usable(self) -> np.ndarray:
+        """(N,) bool: rows that may be chosen, because both label and report are known."""
+        return self.labelled & ~np.isnan(self.columns.report.values)
+
+    @cached_property
+    def pool(self) -> Pool:
+        """What strategies choose from: the usable rows."""
+        return Pool.of_table(self.table, np.flatnonzero(self.usable))
+
+    @property
+    def where(self) -> str:
+        return self.table.source.path or self.table.source.title
 
 
 @dataclass(frozen=True)
 class SeedResult:
-    """A finished seed: its record (strict JSON) and the scores of all architectures, (N,) float32."""
+    """A finished seed: its record (strict JSON); the scores (N,) of all rows and the predictor, where there was one."""
 
     record: dict[str, Any]
-    scores: np.ndarray
+    scores: np.ndarray | None = None
+    ranker: Ranker | None = None
 
 
 def train_count(table_size: int, labelled: int, train_num: int | None, train_ratio: float | None) -> int:
@@ -86,130 +141,142 @@ def train_count(table_size: int, labelled: int, train_num: int | None, train_rat
 
 def check_experiment(experiment: Experiment) -> None:
     """Raises InputError, before anything is trained or written, for an experiment that could not be finished."""
-    table = experiment.table
-    path, columns = table.source.path, experiment.columns
-    if table.prepared is None and not isinstance(table.space, TensorSpace):
-        title = table.space.title if table.space else "it"
-        raise InputError(f"{path}: {title} has no feature tensors, which the predictor needs")
-    _ = experiment.features  # the parts must be there
-    labelled, reported = (~np.isnan(column.values) for column in (columns.label, columns.report))
-    both = int(np.sum(labelled & reported))
-    if not both:
-        raise InputError(f"{path}: no architecture has both {columns.label.name} and {columns.report.name}")
-    if int(reported.sum()) - min(experiment.n_train, both) < 2:
+    where, columns = experiment.where, experiment.columns
+    if not experiment.usable.any():
+        raise InputError(f"{where}: no architecture has both {columns.label.name} and {columns.report.name}")
+    if experiment.search != TOPK and experiment.table.space is None:
         raise InputError(
-            f"{path}: {columns.report.name} is known of {int(reported.sum()):,} architectures only: with "
+            f"{where}: --search {experiment.search} needs architectures to mutate, this holds tensors only"
+        )
+    if not experiment.predicts:
+        make_search(experiment, 0, "cpu")  # the strategy must be there and take what it is given
+        return
+    assert experiment.predictor is not None
+    ranker = experiment.predictor.make()
+    ranker.predictor.check(ranker.encoding.source(experiment.table).shape)
+    reported = int(np.sum(~np.isnan(columns.report.values)))
+    if reported - min(experiment.n_train, int(experiment.usable.sum())) < 2:
+        raise InputError(
+            f"{where}: {columns.report.name} is known of {reported:,} architectures only: with "
             f"{experiment.n_train:,} to train on, at least 2 must be left to test on"
         )
 
 
 def run_seed(
-    experiment: Experiment,
-    seed: int,
-    device: torch.device,
-    on_step: Callable[[str, int, float], object] = lambda stage, count, value: None,
+    experiment: Experiment, seed: int, device: str = "auto", on_step: OnStep = lambda stage, done, tau: None
 ) -> SeedResult:
-    """Runs one seed; `on_step(stage, count, value)` reports progress of the stages train, score and search."""
-    table, columns = experiment.table, experiment.columns
-    rngs = named_rngs(seed, "sample", "train", "search")
-    label, report = columns.label.values, columns.report.values
-    features = experiment.features
-    labelled = np.flatnonzero(~np.isnan(label))
-    trained = np.sort(rngs["sample"].choice(labelled, size=experiment.n_train, replace=False))
+    """Runs one seed: ReNAS as published, with whatever predictor the experiment has, or another strategy.
 
-    started = time.perf_counter()
-    tensors = features.rows(trained)
-    _check_tensors(experiment, trained, tensors)
-    predictor = LeNetPredictor(experiment.train)
-    predictor.device = device.type
-    predictor.fit(tensors, label[trained], rngs["train"], on_step=lambda done, tau: on_step("train", 1, tau))
-    train_s = time.perf_counter() - started
-
-    started = time.perf_counter()
-    scores = predictor.score(features, on_scored=lambda count: on_step("score", count, math.nan))
-    score_s = time.perf_counter() - started
-    unscored = np.flatnonzero(~np.isfinite(scores))[:1]  # one will do: where the training diverged they are all
-    _check_tensors(experiment, unscored, features.rows(unscored))
-
-    started = time.perf_counter()
-    searched: dict[str, Any] = {}
-    ranked: Iterable[int]
-    if experiment.search == "ea":
-        space = table.space
-        assert isinstance(space, TensorSpace)
-        evolved = evolve(
-            space,
-            lambda archs: predictor.predict(encode(space, space.to_codes(archs), experiment.parts)),
-            experiment.evolution,
-            rngs["search"],
-            on_scored=lambda count: on_step("search", count, math.nan),
-        )
-        ranked = (row for arch in evolved.archs if (row := table.index_of(arch)) is not None)
-        searched = {
-            "predictor_calls": len(evolved.archs),
-            "best_score_after_round": evolved.best_after,
-            "gave_up": evolved.gave_up,
-        }
-    else:
-        ranked = np.argsort(-scores, kind="stable")
-    usable = ~np.isnan(label) & ~np.isnan(report)
-    if experiment.protocol == "demo":  # the best scored as they come, cells of the training sample among them
-        candidates = list(islice((int(row) for row in ranked if usable[row]), experiment.count))
-        evaluated = candidates
-    else:
-        candidates = distinct_rows(ranked, experiment.count, usable, table.key, known=trained)
-        evaluated = [*candidates, *(int(row) for row in trained if usable[row])]
-    search_s = time.perf_counter() - started
-    if not evaluated:
-        raise InputError(
-            f"no architecture to choose from has both {columns.label.name} and {columns.report.name}: raise --count"
-        )
-    # An architecture trained for the predictor is as good a find as one that the predictor proposed.
-    found = max(evaluated, key=lambda row: label[row])
-    best_trained = max((int(row) for row in trained if usable[row]), key=lambda row: label[row], default=None)
-
-    tested = np.ones(len(table), dtype=bool)
-    tested[trained] = False
-    tested &= ~np.isnan(report)
-    tested_labelled = tested & ~np.isnan(label)
-    tau = kendall_tau(scores[tested], report[tested])
-    if np.array_equal(tested, tested_labelled):
-        tau_labelled = tau
-    else:
-        tau_labelled = kendall_tau(scores[tested_labelled], report[tested_labelled])
+    `on_step` is told the share done of the stages train, score and search.
+    """
+    if not experiment.predicts:
+        return _run_strategy(experiment, seed, device, on_step)
+    search = make_topk(experiment, seed, device, on_step)
+    history = run_search(search, RowEvaluator(experiment.columns.label.values), experiment.budget).history
+    sampled, proposed = ([e.arch for e in history if e.phase == phase] for phase in (SAMPLED, PROPOSED))
+    # An architecture trained for the predictor is as good a find as one that the predictor proposed, but in the demo.
+    found = best_row(experiment, proposed if experiment.protocol == "demo" else [*proposed, *sampled])
+    if found is None:
+        names = f"{experiment.columns.label.name} and {experiment.columns.report.name}"
+        raise InputError(f"no architecture to choose from has both {names}: raise --count")
+    report = experiment.columns.report.values
     record = {
         "seed": seed,
+        **agreement(experiment, search.scores, sampled),
+        "found": look_up(experiment, found),
+        "proposed_acc": float(np.mean(report[proposed])) if proposed else math.nan,  # of the candidates alone
+        "candidates": [{**look_up(experiment, row), "score": float(search.scores[row])} for row in proposed],
+        "best_trained": None if (best := best_row(experiment, sampled)) is None else look_up(experiment, best),
+        "trained": sorted(sampled),
+        "evaluated": [e.arch for e in history],
+        **search.ranker.predictor.details(),
+        **{f"{stage}_s": seconds for stage, seconds in search.seconds.items()},
+        **search.notes,
+    }
+    return SeedResult(record, search.scores, search.ranker)
+
+
+def make_topk(experiment: Experiment, seed: int, device: str, on_step: OnStep) -> PredictorTopK:
+    assert experiment.predictor is not None
+    parts = (
+        experiment.table,
+        seed,
+        experiment.predictor.make(device),
+        experiment.n_train,
+        experiment.count,
+        experiment.labelled,
+        experiment.usable,
+        experiment.protocol == "demo",
+        on_step,
+    )
+    return PredictorEvolution(experiment.evolved, *parts) if experiment.search == EVOLVED else PredictorTopK(*parts)
+
+
+def _run_strategy(experiment: Experiment, seed: int, device: str, on_step: OnStep) -> SeedResult:
+    """A search on true evaluations from the first to the last."""
+    started = time.perf_counter()
+
+    def tell(evaluation: Evaluation, history: History) -> None:
+        on_step("search", (evaluation.index + 1) / experiment.budget, math.nan)
+
+    evaluator = TableEvaluator(experiment.table, experiment.columns.label.name)
+    search = run_search(make_search(experiment, seed, device), evaluator, experiment.budget, on_evaluation=tell)
+    rows = [_row_of(experiment, evaluation.arch) for evaluation in search.history]
+    found = best_row(experiment, rows)
+    if found is None:
+        raise InputError(f"--search {experiment.search}: evaluated nothing that has a value ({search.ended})")
+    record = {
+        "seed": seed,
+        "found": look_up(experiment, found),
+        "evaluated": rows,
+        "phases": [evaluation.phase for evaluation in search.history],
+        "ended": search.ended,
+        "search_s": time.perf_counter() - started,
+    }
+    return SeedResult(record)
+
+
+def make_search(experiment: Experiment, seed: int, device: str) -> Strategy:
+    """The strategy of a search on true evaluations. Raises InputError for one that does not take what it is given."""
+    table, choice = experiment.table, experiment.predictor
+    assert table.space is not None  # checked when the experiment was made
+    return make_strategy(
+        experiment.search,
+        table.space,
+        seed,
+        pool=experiment.pool,
+        settings=experiment.strategy_settings,
+        predictor=None if choice is None else choice.make(device),
+    )
+
+
+def best_row(experiment: Experiment, rows: Sequence[int]) -> int | None:
+    """The row with the best label among those that have both label and report, the first of equals; None if none."""
+    label = experiment.columns.label.values
+    return max((int(row) for row in rows if experiment.usable[row]), key=lambda row: label[row], default=None)
+
+
+def agreement(experiment: Experiment, scores: np.ndarray, trained: Sequence[int]) -> dict[str, Any]:
+    """How well the scores order what was not trained on, by the reported column.
+
+    Once more over the architectures that have a label: other papers leave the degenerate cells out.
+    """
+    report = experiment.columns.report.values
+    tested = ~np.isnan(report)
+    tested[list(trained)] = False
+    labelled = tested & experiment.labelled
+    tau = kendall_tau(scores[tested], report[tested])
+    same = np.array_equal(tested, labelled)
+    return {
         "kendall_tau": tau,
         "spearman": spearman(scores[tested], report[tested]),
         "n_test": int(tested.sum()),
-        # The same over the architectures that have a label: other papers leave the degenerate cells out.
-        "kendall_tau_labelled": tau_labelled,
-        "n_test_labelled": int(tested_labelled.sum()),
-        "found": _looked_up(experiment, found),
-        "proposed_acc": float(np.mean(report[candidates])) if candidates else math.nan,  # of the candidates alone
-        "candidates": [{**_looked_up(experiment, row), "score": float(scores[row])} for row in candidates],
-        "best_trained": None if best_trained is None else _looked_up(experiment, best_trained),
-        "trained": trained.tolist(),
-        **predictor.details(),
-        "train_s": train_s,
-        "score_s": score_s,
-        "search_s": search_s,
-        **searched,
+        "kendall_tau_labelled": tau if same else kendall_tau(scores[labelled], report[labelled]),
+        "n_test_labelled": int(labelled.sum()),
     }
-    return SeedResult(record, scores)
 
 
-def _check_tensors(experiment: Experiment, rows: np.ndarray, tensors: np.ndarray) -> None:
-    """Raises InputError naming the first of `rows` whose tensor is not finite in the predictor's float32."""
-    with np.errstate(over="ignore"):
-        finite = np.isfinite(tensors.astype(np.float32)).all(axis=(1, 2, 3))
-    wrong = rows[~finite]
-    if len(wrong):
-        path = experiment.table.source.path
-        raise InputError(f"{path}: row {wrong[0]}: its feature tensor holds values that are not finite in float32")
-
-
-def _looked_up(experiment: Experiment, row: int) -> dict[str, Any]:
+def look_up(experiment: Experiment, row: int) -> dict[str, Any]:
     """What the table knows of an architecture, accuracies in percent; rank 1 is the best reported value."""
     table, columns = experiment.table, experiment.columns
     report = columns.report.values
@@ -220,9 +287,16 @@ def _looked_up(experiment: Experiment, row: int) -> dict[str, Any]:
     return {
         "arch": table.arch_text(row),
         "index": row,
+        "label": float(columns.label.values[row]),
         "valid_acc": float(valid.values[row]) if valid.split == "valid" else math.nan,
         "test_acc": float(report[row]),
         "rank": rank,
         "rank_percent": 100 * rank / int(np.sum(~np.isnan(report))),
         "regret": float(np.nanmax(report) - report[row]),
     }
+
+
+def _row_of(experiment: Experiment, arch: Any) -> int:
+    row = experiment.table.index_of(arch)
+    assert row is not None  # the pool holds the table's own
+    return row

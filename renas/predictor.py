@@ -6,15 +6,14 @@ Torch is imported inside the methods, because the command line shows the setting
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from common.encoding.base import FeatureSource
+from common.errors import InputError
 from common.predictors.base import Predictor
-from common.runs.config import above, at_least, key, one_of
-from renas.losses import LOSSES
+from renas.settings import LeNetSettings
 
 if TYPE_CHECKING:
     import torch
@@ -24,18 +23,6 @@ if TYPE_CHECKING:
     from renas.training import TrainingCurve
 
 BLOCK = 2048  # architectures that pass through the network at once
-
-
-@dataclass(frozen=True)
-class LeNetSettings:
-    """The demo's hyper-parameters (its flags' names) and the paper's loss variants."""
-
-    lr: float = key(1e-3, "learning rate of Adam", above(0))
-    weight_decay: float = key(0.0, "weight decay of Adam", at_least(0))
-    num_epochs: int = key(200, "training epochs", at_least(1))
-    batch_size: int = key(1024, "architectures per training batch", at_least(2))
-    loss: str = key("logistic", "pairwise ranking loss (three forms of phi) or regression", one_of(*LOSSES))
-    continuity: float = key(0.0, "weight of the continuity term", at_least(0))
 
 
 class LeNetPredictor(Predictor):
@@ -60,6 +47,13 @@ class LeNetPredictor(Predictor):
         from renas.lenet import LeNet
 
         return LeNet(channels, vertices)
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        if len(shape) != 3:
+            raise InputError(
+                f"predictor {self.name!r} learns from feature tensors (C, V, V), not from features of shape {shape}: "
+                "choose the encoding tensor, or another predictor"
+            )
 
     def fit(
         self,

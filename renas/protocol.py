@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from common.benchmarks.table import BenchmarkTable, Column
 from common.errors import InputError
 
-PROTOCOLS = ("honest", "demo")
+if TYPE_CHECKING:
+    from common.benchmarks.table import BenchmarkTable, Column
 
 
 @dataclass(frozen=True)
@@ -20,32 +21,43 @@ class Columns:
 
 
 def choose_columns(
-    table: BenchmarkTable, dataset: str, protocol: str, label: str | None = None, report: str | None = None
+    table: BenchmarkTable,
+    dataset: str | None = None,
+    protocol: str = "honest",
+    label: str | None = None,
+    report: str | None = None,
 ) -> Columns:
-    """Columns of a protocol, unless named.
+    """Columns of a protocol, unless named; a named one may be any column, higher values being better.
 
     honest: train and choose on the validation accuracy after the longest training, report the test accuracy after the
-    longest training. demo: the published script's way, test accuracy throughout.
+    longest training. demo: the published script's way, test accuracy throughout. In a table without accuracies one
+    column is all of that: the named one, or the first.
 
+    Args: dataset: whose accuracies; None for those of the table's first data set.
     Raises: InputError when the table has no fitting column.
     """
-    if dataset not in table.datasets:
-        raise InputError(
-            f"{table.source.path}: no accuracies on {dataset!r}; the table has: {', '.join(table.datasets) or 'none'}"
-        )
+    where = table.source.path or table.source.title
+    named_label, named_report = (table.column(name) if name else None for name in (label, report))
+    if dataset is not None and dataset not in table.datasets:
+        raise InputError(f"{where}: no accuracies on {dataset!r}; the table has: {', '.join(table.datasets) or 'none'}")
+    dataset = dataset or next(iter(table.datasets), "")
     valid, test = (table.accuracies(dataset, split) for split in ("valid", "test"))
-    if not valid and not test:
-        raise InputError(f"{table.source.path}: neither validation nor test accuracies on {dataset!r}")
     notes = []
-    if report:
-        report_column = table.column(report)
-    else:
+    if named_report:
+        report_column = named_report
+    elif test or valid:
         report_column = (test or valid)[0]
         if not test:
             notes.append(f"no test column: {report_column.name} is reported")
-    if label:
-        label_column = table.column(label)
-    elif protocol == "demo":
+    elif dataset:
+        raise InputError(f"{where}: neither validation nor test accuracies on {dataset!r}")
+    else:
+        report_column = named_label or table.column(table.default_column)
+        if not named_label:
+            notes.append(f"no accuracies: trained on, chosen by and reported is {report_column.name}")
+    if named_label:
+        label_column = named_label
+    elif protocol == "demo" or not (valid or test):
         label_column = report_column
     else:
         label_column = (valid or test)[0]

@@ -19,7 +19,7 @@ from renas import fast
 from renas.losses import continuity_term, make_loss
 
 if TYPE_CHECKING:
-    from renas.predictor import LeNetSettings
+    from renas.settings import LeNetSettings
 
 
 @dataclass(frozen=True)

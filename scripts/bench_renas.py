@@ -137,7 +137,8 @@ def _parity(data_path: Path) -> dict[str, Any]:
     from common.benchmarks import load_benchmark
     from common.seeds import torch_seeded
     from renas.lenet import LeNet
-    from renas.predictor import LeNetPredictor, LeNetSettings
+    from renas.predictor import LeNetPredictor
+    from renas.settings import LeNetSettings
 
     epochs = 200
     table = load_benchmark(data_path)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from common.encoding.base import FeatureSource
+from common.errors import InputError
 
 CHUNK = 16_384  # architectures whose features are in memory at once
 
@@ -38,6 +39,12 @@ class Predictor(ABC):
 
     def __init__(self, settings: Any = None) -> None:
         self.settings = settings if settings is not None else self.Settings()
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raises InputError for a shape of one architecture's features that it cannot learn from: by default all but
+        flat ones, (D,)."""
+        if len(shape) != 1:
+            raise InputError(f"predictor {self.name!r} learns from flat features, such as one_hot+costs, not {shape}")
 
     @abstractmethod
     def fit(

@@ -11,10 +11,10 @@ from typing import Any, overload
 
 import numpy as np
 
-from common.benchmarks.table import BenchmarkTable, Column
+from common.benchmarks.table import BenchmarkTable
 from common.encoding import ENCODINGS, EncodedFeatures, Encoding, FeatureSource, make_encoding
 from common.errors import InputError
-from common.predictors.base import Predictor
+from common.predictors.base import CHUNK, Predictor
 from common.predictors.registry import PREDICTORS
 from common.runs.arrays import read_arrays, write_arrays
 from common.runs.config import make_settings
@@ -92,15 +92,15 @@ class Ranker:
         """Learns from a table, all of whose rows with a value are training data, or from architectures and values.
 
         Args:
-            column: what to learn; None for `default_column`. seed: decides everything that is drawn, as `--seed` does.
+            column: what to learn; None for `table.default_column`. seed: decides all that is drawn, as `--seed` does.
             archs, values, space: instead of a table; architectures as values or text, higher values are better.
             on_step: see Predictor.fit.
         Returns: this ranker. Raises: InputError for fewer than two architectures with a value, or features that are
         not finite.
         """
         if table is not None:
-            labels = (table.column(column) if column else default_column(table)).values
-            source, self.space, where = self.encoding.source(table), table.space, table.source.path
+            labels, where = table.values(column), table.source.path or table.source.title
+            source, self.space = self.encoding.source(table), table.space
         elif archs is not None and values is not None and space is not None:
             labels = np.asarray(values, dtype=np.float64)
             source, self.space, where = self._encoded(archs, space), space, "fit"
@@ -124,12 +124,13 @@ class Ranker:
         on_step: Callable[[float, float], object] = lambda done, tau: None,
     ) -> None:
         """Learns from some rows of a feature source and their values (n,), finite. `where` begins error messages."""
+        self.predictor.check(source.shape)
         features = source.rows(rows)
         check_finite(features, rows, where)
         self._fit(_Training(features, values, seed), on_step)
 
     def _fit(self, training: _Training, on_step: Callable[[float, float], object] = lambda done, tau: None) -> None:
-        # The second generator of a seed, as in the experiment of renas: the same seed is the same predictor there.
+        # The second generator of a seed, as `table.sample` has the first: together they are `python -m renas --seed`.
         rng = named_rngs(training.seed, "sample", "train")["train"]
         self.predictor.fit(training.features, training.values, rng, on_step)
         self._training = training
@@ -141,18 +142,26 @@ class Ranker:
 
         Raises: InputError when nothing was fitted yet, for another space, or for features that are not finite.
         """
-        return self._scores(what, self.predictor.score)
+        return self.score(*self._source(what))
+
+    def score(
+        self, source: FeatureSource, where: str = "predict", on_scored: Callable[[int], object] = lambda count: None
+    ) -> np.ndarray:
+        """Scores (N,) of features; `on_scored` gets the size of each finished part. Raises InputError as `predict`."""
+        self._check_shape(source, where)
+        scores = self.predictor.score(source, on_scored)
+        unscored = np.flatnonzero(~np.isfinite(scores))[:1]  # one will do: of a training that diverged they are all
+        if len(unscored):
+            check_finite(source.rows(unscored), unscored, where)
+        return scores
 
     def predict_with_std(self, what: BenchmarkTable | Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
         """Scores (N,) and their standard deviations (N,); zeros where the predictor knows none."""
-        stds: list[np.ndarray] = []
-
-        def score(source: FeatureSource) -> np.ndarray:
-            scores, std = self.predictor.predict_with_std(source.rows(np.arange(len(source))))
-            stds.append(std)
-            return scores
-
-        return self._scores(what, score), stds[0]
+        source, where = self._source(what)
+        self._check_shape(source, where)
+        parts = [np.arange(start, min(start + CHUNK, len(source))) for start in range(0, len(source), CHUNK)]
+        made = [self.predictor.predict_with_std(source.rows(rows)) for rows in parts]
+        return np.concatenate([scores for scores, _ in made]), np.concatenate([std for _, std in made])
 
     def rank(self, table: BenchmarkTable) -> Ranking:
         """A table's architectures, best first; NaN scores last."""
@@ -160,23 +169,22 @@ class Ranker:
         order = np.argsort(-np.where(np.isnan(scores), -np.inf, scores), kind="stable")
         return Ranking(table, order, scores[order])
 
-    def _scores(self, what: BenchmarkTable | Sequence[Any], score: Callable[[FeatureSource], np.ndarray]) -> np.ndarray:
-        shape = self._fitted.features.shape[1:]
-        if isinstance(what, BenchmarkTable):
-            if self.space is not None and what.space is not None and what.space.name != self.space.name:
-                raise InputError(f"{what.source.path}: {what.space.title}; this predictor learnt {self.space.title}")
-            source, where = self.encoding.source(what), what.source.path
-        else:
+    def _source(self, what: BenchmarkTable | Sequence[Any]) -> tuple[FeatureSource, str]:
+        """The features, and how messages about them begin."""
+        if not isinstance(what, BenchmarkTable):
+            _ = self._fitted
             if self.space is None:
                 raise InputError("this predictor was fitted on feature tensors, not on architectures: give it a table")
-            source, where = self._encoded(what, self.space), "predict"
+            return self._encoded(what, self.space), "predict"
+        where = what.source.path or what.source.title
+        if self.space is not None and what.space is not None and what.space.name != self.space.name:
+            raise InputError(f"{where}: {what.space.title}; this predictor learnt {self.space.title}")
+        return self.encoding.source(what), where
+
+    def _check_shape(self, source: FeatureSource, where: str) -> None:
+        shape = self._fitted.features.shape[1:]
         if source.shape != shape:
             raise InputError(f"{where}: features of shape {source.shape}, but this predictor was fitted on {shape}")
-        scores = score(source)
-        unscored = np.flatnonzero(~np.isfinite(scores))[:1]  # one will do: of a training that diverged they are all
-        if len(unscored):
-            check_finite(source.rows(unscored), unscored, where)
-        return scores
 
     def feature_shape(self, space: SearchSpace) -> tuple[int, ...]:
         """The shape of one architecture's features in a space."""
@@ -215,7 +223,7 @@ class Ranker:
             "predictor": _name_of(self.predictor),
             "settings": asdict(settings),
             "encoding": self.encoding.describe(),
-            "space": None if self.space is None else {"name": self.space.name, "fields": _fields_of(self.space)},
+            "space": None if self.space is None else {"name": space_name(self.space), "fields": _fields_of(self.space)},
             "seed": training.seed,
             "n_train": len(training.values),
             "versions": _versions(),
@@ -308,23 +316,6 @@ def load_predictor(
     return ranker
 
 
-def default_column(table: BenchmarkTable) -> Column:
-    """What is learnt unless named: validation accuracy after the longest training, else test accuracy, of the table's
-    first data set; the only column of a table without accuracies.
-
-    Raises: InputError when that leaves a choice.
-    """
-    for dataset in table.datasets[:1]:
-        for split in ("valid", "test"):
-            if found := table.accuracies(dataset, split):
-                return found[0]
-    if len(table.columns) == 1:
-        return next(iter(table.columns.values()))
-    raise InputError(
-        f"{table.source.path}: no accuracy column; name what to learn: {', '.join(table.columns) or 'it has none'}"
-    )
-
-
 def check_finite(features: np.ndarray, rows: np.ndarray, where: str) -> None:
     """Raises InputError naming the first of `rows` (n,) whose features (n, ...) are not finite in float32."""
     with np.errstate(over="ignore"):
@@ -352,9 +343,15 @@ def _space(about: dict[str, Any] | None, path: Path) -> SearchSpace | None:
 
 def _fields_of(space: SearchSpace) -> dict[str, Any]:
     """What `make_space` takes, of a space that it can make; of another nothing, because it is given when it is read."""
-    if space.name not in SPACES or not is_dataclass(space):
+    if space_name(space) not in SPACES or not is_dataclass(space):
         return {}
     return {f.name: getattr(space, f.name) for f in fields(space) if f.init}
+
+
+def space_name(space: SearchSpace) -> str:
+    """The registered name, or the import path of the class of a space that is not registered."""
+    path = f"{type(space).__module__}:{type(space).__qualname__}"
+    return space.name if SPACES.get(space.name) == path else path
 
 
 def _name_of(predictor: Predictor) -> str:

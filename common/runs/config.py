@@ -101,10 +101,15 @@ def make_settings(cls: type[Config], values: Mapping[str, Any], where: str) -> C
         if known not in settings:
             raise InputError(f"{where}: unknown setting {name}{_nearest(known, [*settings])}")
         made = settings[known][0]
-        parsed = _parse(made, value.item() if hasattr(value, "item") else value, f"{where}: {name}")
-        _check(made, parsed, f"{where}: {name}")
-        settings[known] = made, parsed
+        settings[known] = made, read_setting(made, value, f"{where}: {name}")
     return _assemble(cls, {name: value for name, (_, value) in settings.items()})
+
+
+def read_setting(made: Field[Any], value: Any, where: str) -> Any:
+    """`value` as the type of a field's default, checked. Raises InputError saying what is expected."""
+    parsed = _parse(made, value.item() if hasattr(value, "item") else value, where)
+    _check(made, parsed, where)
+    return parsed
 
 
 def nested(config: Any) -> dict[str, Any]:

@@ -129,13 +129,10 @@ def test_the_longest_validation_is_learnt_unless_another_column_is_named():
     assert np.array_equal(fitted("boosting", only_test).predict(TABLE), on_test)
 
 
-def test_a_plain_column_is_learnt_where_it_is_the_only_one():
+def test_a_plain_column_is_learnt_where_there_are_no_accuracies():
     plain = Column("latency", -TABLE.column("cifar10_test_200").values, "ms")
     ranker = fitted("boosting", replace(TABLE, columns={"latency": plain}))
     assert stats.kendalltau(ranker.predict(TABLE), plain.values).statistic > 0.8
-    two = {"latency": plain, "energy": replace(plain, name="energy")}
-    with pytest.raises(InputError, match="name what to learn: latency, energy"):
-        fitted("boosting", replace(TABLE, columns=two))
 
 
 def test_rows_without_a_value_are_not_learnt_from():
@@ -214,6 +211,8 @@ def test_prepared_tensors_are_learnt_as_encoded_ones_are(tmp_path: Path):
         (lambda: fitted("boosting", prepared_table()), "holds feature tensors only"),
         (lambda: fitted("lenet", made_table(10, "darts")), "no feature tensors: choose a flat encoding"),
         (lambda: fitted("boosting", column="nothing"), "no column 'nothing'"),
+        (lambda: make_predictor("boosting", "tensor").fit(TABLE), "'boosting' learns from flat features"),
+        (lambda: make_predictor("lenet", "one_hot").fit(TABLE), "'lenet' learns from feature tensors"),
         (lambda: make_predictor("boosting").predict(TABLE), "'boosting' has not been fitted"),
         (lambda: make_predictor("boosting").fit(), "fit takes a table, or archs, values and space"),
         (

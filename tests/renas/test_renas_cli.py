@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import io
 import json
 import os
 import re
@@ -20,11 +22,16 @@ import numpy as np
 import pytest
 import torch
 
+import renas as renas_package
+from common.benchmarks import load_benchmark
 from common.benchmarks.nasbench101.tfrecord import write_records
 from common.cli import run_command
+from common.errors import InputError
+from common.predictors import load_predictor
+from common.predictors.boosting import Boosting
 from common.spaces import make_space
-from renas import experiment as experiment_module
-from renas import report as report_module
+from renas import api
+from renas import predict as predict_module
 from renas.cli import PROG, main, make_parser
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,7 +123,7 @@ def renas(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytes
 @pytest.fixture
 def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing is most of the time of a short run."""
-    monkeypatch.setattr(report_module, "write_plots", lambda *_: None)
+    monkeypatch.setattr(api, "write_plots", lambda *_: None)
 
 
 def command(*arguments: object) -> list[str]:
@@ -153,12 +160,13 @@ def test_the_command_from_end_to_end(table: Path, tmp_path: Path):
     assert "Warning" not in done.stderr
     written = files_under(out)
     assert set(written) == {
-        "config.json", "evaluations.jsonl", "summary.json", "predicted_vs_true.png", "search.png",
-        "scores/seed_0.npy", "scores/seed_1.npy",
+        "config.json", "evaluations.jsonl", "summary.json",
+        "predicted_vs_true.png", "predicted_vs_true.pdf", "search.png", "search.pdf",
+        "scores/seed_0.npy", "scores/seed_1.npy", "predictors/seed_0.npz", "predictors/seed_1.npz",
     }  # fmt: skip
 
     config, summary = (json.loads(written[name]) for name in ("config.json", "summary.json"))
-    assert (config["n_train"], config["n_total"], config["train"]["num_epochs"]) == (20, CELLS, 3)
+    assert (config["n_train"], config["n_total"], config["predictor"]["settings"]["num_epochs"]) == (20, CELLS, 3)
     assert config["source"]["sha256"] == summary["source"]["sha256"] != ""
     assert summary["method"] == "ReNAS"
     assert summary["space"] == "nasbench201"
@@ -248,8 +256,9 @@ def test_evolution_from_the_command_line(renas: Callable[..., Run], table: Path,
     (record,) = records_of(tmp_path / "out")
     assert record["predictor_calls"] == 50
     config = json.loads((tmp_path / "out" / "config.json").read_text())
-    assert config["evolution"] == {"population": 20, "tournament": 3, "budget": 50}
-    assert (config["train"]["loss"], config["train"]["continuity"]) == ("hinge", 0.1)
+    assert config["search_settings"] == {"population": 20, "tournament": 3, "budget": 50}
+    assert config["predictor"]["settings"]["loss"] == "hinge"
+    assert config["predictor"]["settings"]["continuity"] == 0.1
 
 
 @pytest.mark.usefixtures("_no_plots")
@@ -279,6 +288,285 @@ def test_a_nasbench101_file_runs(renas: Callable[..., Run], tmp_path: Path, monk
     )  # fmt: skip
 
 
+# other predictors and searches --------------------------------------------------------------------------------------
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "config.json").read_text())
+
+
+@pytest.mark.usefixtures("_no_plots")
+def test_another_predictor_runs_and_only_its_settings_are_of_the_run(
+    renas: Callable[..., Run], table: Path, tmp_path: Path
+):
+    run = renas("--data_path", table, "--train_num", 20, "--predictor", "boosting", "--encoding", "one_hot", "--out",
+                "out", "boosting.max_iter", 30, "PREDICTOR.learning_rate", 0.1)  # fmt: skip
+    assert run.code == 0, run.err
+    assert "boosting trained on" in run.out
+    made = config_of(tmp_path / "out")["predictor"]
+    assert (made["name"], made["encoding"]) == ("boosting", "one_hot")
+    assert (made["settings"]["max_iter"], made["settings"]["learning_rate"]) == (30, 0.1)
+    assert not {"lr", "num_epochs", "loss"} & set(made["settings"])
+    (record,) = records_of(tmp_path / "out")
+    assert "best_epoch" not in record
+    ranker = load_predictor(tmp_path / "out" / "predictors" / "seed_0.npz")
+    scores = np.load(tmp_path / "out" / "scores" / "seed_0.npy")
+    assert np.array_equal(ranker.predict(load_benchmark(table)), scores)
+
+
+OWN = """
+import numpy as np
+from common.predictors import Predictor
+
+class Flops(Predictor):
+    name = "by_flops"
+    encoding = "costs"
+
+    def fit(self, features, values, rng, on_step=lambda done, tau: None):
+        self.sign = np.sign(np.corrcoef(features[:, 0], values)[0, 1])
+
+    def predict(self, features):
+        return self.sign * features[:, 0]
+"""
+
+
+@pytest.mark.usefixtures("_no_plots")
+def test_a_predictor_of_ones_own_runs_and_is_loaded_again(renas: Callable[..., Run], table: Path, tmp_path: Path):
+    (tmp_path / "my_flops.py").write_text(OWN)
+    options = ("--data_path", table, "--train_num", 20, "--predictor", "my_flops.py:Flops", "--out", "out")
+    run = renas(*options)
+    assert run.code == 0, run.err
+    assert records_of(tmp_path / "out")[0]["kendall_tau"] > 0.7
+    model = tmp_path / "out" / "predictors" / "seed_0.npz"
+    cell = load_benchmark(table).arch_text(3)
+    scores = np.load(tmp_path / "out" / "scores" / "seed_0.npy")
+    out = predict("--model", model, "--predictor", "my_flops.py:Flops", cell)
+    assert float(out.split()[0]) == pytest.approx(scores[3], rel=1e-5)
+    refused(renas(*options, "by_flops.power", 2), "unknown setting power; known: none")
+
+
+@pytest.mark.usefixtures("_no_plots")
+@pytest.mark.parametrize("search", ["random", "evolution", "local", "reinforce"])
+def test_a_strategy_runs_on_true_evaluations(renas: Callable[..., Run], table: Path, tmp_path: Path, search: str):
+    run = renas("--data_path", table, "--search", search, "--budget", 15, "--seeds", 2, "--out", "out")
+    assert run.code == 0, run.err
+    assert f"search {search}: 15 architectures evaluated" in run.out
+    assert run.out.splitlines()[-1].startswith("search model acc: ")
+    records = records_of(tmp_path / "out")
+    assert [len(set(record["evaluated"])) for record in records] == [15, 15]
+    config = config_of(tmp_path / "out")
+    assert (config["budget"], config["search"]) == (15, search)
+    assert not {"predictor", "n_train", "count"} & set(config)
+    again = renas("--data_path", table, "--search", search, "--budget", 15, "--seeds", 3, "--out", "out")
+    assert "2 of 3 seeds are already there" in again.out
+
+
+@pytest.mark.usefixtures("_no_plots")
+def test_the_settings_of_a_strategy_are_of_the_run(renas: Callable[..., Run], table: Path, tmp_path: Path):
+    options = ("--data_path", table, "--search", "evolution", "--train_num", 20)
+    assert renas(*options, "--out", "out", "evolution.population", 5, "STRATEGY.TOURNAMENT", 2).code == 0
+    config = config_of(tmp_path / "out")
+    assert config["search_settings"] == {"population": 5, "tournament": 2, "batch": 1}
+    assert config["budget"] == 30  # as many as ReNAS evaluates: 20 and the demo's count
+    assert renas(*options).code == 0
+    assert renas(*options, "evolution.population", 5).code == 0
+    names = sorted(path.name for path in (tmp_path / "runs" / "renas").iterdir())
+    assert len(names) == 2
+    assert all(name.startswith("nasbench201_cifar10_honest_evolution_30_") for name in names)
+
+
+@pytest.mark.usefixtures("_no_plots")
+def test_a_budget_is_split_into_training_and_proposals(renas: Callable[..., Run], table: Path, tmp_path: Path):
+    run = renas("--data_path", table, "--budget", 25, "--count", 5, "--num_epochs", 1, "--out", "out")
+    assert run.code == 0, run.err
+    (record,) = records_of(tmp_path / "out")
+    assert (len(record["trained"]), len(record["candidates"]), len(record["evaluated"])) == (20, 5, 25)
+
+
+@pytest.mark.usefixtures("_no_plots")
+def test_plain_columns_of_a_table_with_a_space_of_ones_own(renas: Callable[..., Run], tmp_path: Path):
+    (tmp_path / "rooms.py").write_text(
+        "from common.spaces import CategoricalSpace\n"
+        "SPACE = CategoricalSpace.from_choices({f'room{i}': ('small', 'large', 'none') for i in range(5)}, 'rooms')\n"
+    )
+    space = make_space("rooms.py:SPACE")
+    archs = space.sample_distinct(60, np.random.default_rng(0))
+    size = [space.format(arch).count("large") for arch in archs]
+    lines = [f'"{space.format(arch)}",{80 + 2 * n},{-n}' for arch, n in zip(archs, size, strict=True)]
+    (tmp_path / "rooms.csv").write_text("\n".join(["arch,comfort,cost", *lines]) + "\n")
+    options = ("--data_path", "rooms.csv", "--space", "rooms.py:SPACE", "--train_num", 20, "--count", 5)
+    run = renas(*options, "--predictor", "boosting", "--encoding", "one_hot", "--out", "out")
+    assert run.code == 0, run.err
+    (record,) = records_of(tmp_path / "out")
+    assert record["found"]["label"] == 80 + 2 * max(size)
+    assert record["kendall_tau"] > 0.5
+    assert renas(*options, "--search", "local", "--label", "cost", "--out", "cheap").code == 0
+    assert records_of(tmp_path / "cheap")[0]["found"]["label"] == -min(size)
+    refused(renas(*options, "--out", "tensors"), "has no feature tensors: choose a flat encoding")
+
+
+def test_seeds_in_processes_are_those_in_one(renas: Callable[..., Run], table: Path, tmp_path: Path):
+    options = ("--data_path", table, "--train_num", 20, "--predictor", "boosting", "boosting.max_iter", 10)
+    assert renas(*options, "--seeds", 3, "--jobs", 2, "--out", "many").code == 0
+    assert renas(*options, "--seeds", 3, "--out", "one").code == 0
+    many, one = ({r["seed"]: timeless(r) for r in records_of(tmp_path / name)} for name in ("many", "one"))
+    assert many == one
+    summaries = [json.loads((tmp_path / name / "summary.json").read_text()) for name in ("many", "one")]
+    assert timeless(summaries[0]["mean"]) == timeless(summaries[1]["mean"])
+
+
+UNUSED: list[tuple[tuple[object, ...], str]] = [
+    (("--predictor", "boosting", "--lr", 0.1), "--lr is a setting of lenet, which --predictor boosting does not use"),
+    (("--predictor", "boosting", "--features", "type"), "--features is a setting of lenet"),
+    (
+        ("--search", "random", "--num_epochs=3"),
+        "--num_epochs is a setting of lenet, which --search random does not use",
+    ),
+    (("--search", "random", "--predictor", "boosting"), "'random' takes no predictor"),
+    (("--ea_population", 5), "--ea_population is a setting of --search ea, not of topk"),
+    (("--search", "evolution", "--ea_budget", 5), "--ea_budget is a setting of --search ea, not of evolution"),
+    (("--budget", 20, "--train_num", 10), "--budget and --train_num or --train_ratio say the same"),
+    (("--budget", 11), "--train_num 1 gives 1 training architectures"),
+    (("--features", "type", "--encoding", "tensor"), "--features are the parts of the encoding tensor"),
+    (("--lr", 0.1, "lenet.lr", 0.2), "--lr and lenet.lr mean the same"),
+    (("lenet.lr", 0.2, "PREDICTOR.LR", 0.2), "PREDICTOR.LR is given twice"),
+    (("lenet.lr", 0), "predictor lenet: lr is 0.0, expected above 0"),
+    (("boosting.max_iter", 5), "boosting.max_iter 5: the settings that can follow here are"),
+    (("max_iter", 5), "max_iter 5: the settings that can follow here are"),
+    (("lenet.learning", 5), "predictor lenet: unknown setting learning"),
+    (("topk.size", 5), "search topk has no settings: size"),
+    (("--search", "evolution", "evolution.size", 5), "search evolution: unknown setting size"),
+    (("--predictor", "oracle"), "unknown predictor 'oracle'"),
+    (("--predictor", "nowhere:Cls"), "no module of that name"),
+    (("--encoding", "smell"), "unknown encoding 'smell'"),
+    (("--encoding", "one_hot"), "'lenet' learns from feature tensors"),
+    (("--predictor", "boosting", "--encoding", "tensor"), "'boosting' learns from flat features"),
+    (("--jobs", 0), "--jobs: '0'"),
+]
+
+
+@pytest.mark.parametrize(("options", "said"), UNUSED, ids=lambda value: " ".join(map(str, value))[:40])
+def test_what_does_not_fit_together_is_one_line(
+    renas: Callable[..., Run], table: Path, tmp_path: Path, options: tuple[object, ...], said: str
+):
+    bad_run(renas, tmp_path, said, "--data_path", table, "--out", "out", *options)
+
+
+def test_settings_are_described(renas: Callable[..., Run]):
+    run = renas("--describe", "--predictor", "boosting", "--search", "evolution")
+    assert run.code == 0
+    assert "predictor boosting, encoding one_hot+costs" in run.out
+    assert "boosting.MAX_ITER" in run.out
+    assert "evolution.POPULATION" in run.out
+    assert "lenet.LR" in renas("--describe", "--search", "ea").out
+
+
+# the library --------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_from_python_is_that_of_the_command(renas: Callable[..., Run], table: Path, tmp_path: Path):
+    assert renas("--data_path", table, *SHORT, "--out", "out").code == 0
+    result = renas_package.run(table, train_num=20, settings={"num_epochs": 3}, out=tmp_path / "other")
+    assert [*map(timeless, result.records)] == [*map(timeless, records_of(tmp_path / "out"))]
+    assert config_of(tmp_path / "other") == config_of(tmp_path / "out")
+    assert result.folder == tmp_path / "other"
+    assert result.found == [result.records[0]["found"]["arch"]]
+    assert str(result).splitlines()[-1] == f"search model acc: {result.summary['mean']['test_acc']:.2f}"
+    scores = result.scores(0)
+    np.testing.assert_array_equal(scores, np.load(tmp_path / "out" / "scores" / "seed_0.npy"))
+    np.testing.assert_allclose(result.predictor(0).predict(load_benchmark(table)), scores, atol=1e-5)
+    # the very same predictor, by hand
+    data = load_benchmark(table)
+    by_hand = renas_package.make_predictor("lenet", num_epochs=3).fit(data.sample(20, seed=0))
+    np.testing.assert_array_equal(by_hand.predict(data), scores)
+
+
+@pytest.mark.usefixtures("_no_plots")
+def test_tables_in_memory_and_classes_are_taken_too(table: Path, tmp_path: Path):
+    data = load_benchmark(table)
+    run = renas_package.run(data, train_num=20, predictor=Boosting, settings={"max_iter": 5}, out=tmp_path / "out")
+    assert run.predictor(0).predictor.settings.max_iter == 5
+    with pytest.raises(InputError, match="seeds is 0"):
+        renas_package.run(data, seeds=0, out=tmp_path / "none")
+    random = renas_package.run(data, search="random", budget=5, out=tmp_path / "random")
+    with pytest.raises(InputError, match="saves no predictor"):
+        random.predictor(0)
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    code = (
+        "import sys, renas\nassert renas.__version__\nassert 'run' in dir(renas)\n"
+        "print(sorted({'torch', 'numpy', 'scipy', 'sklearn', 'matplotlib'} & set(sys.modules)))\n"
+        "from renas import load_benchmark, make_predictor, load_predictor, make_space\n"
+        "make_predictor('boosting')\nprint('torch' in sys.modules)\n"
+        "try: renas.nothing\nexcept AttributeError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines() == ["[]", "False", "module 'renas' has no attribute 'nothing'"], done.stderr
+
+
+# python -m renas.predict --------------------------------------------------------------------------------------------
+
+
+def predict(*arguments: object) -> str:
+    """What the command prints, in this process."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        predict_module.main([*map(str, arguments)])
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def model(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "model.npz"
+    renas_package.make_predictor("boosting", max_iter=20).fit(load_benchmark(table).sample(30, seed=0)).save(path)
+    return path
+
+
+def test_cells_are_scored_in_their_order(table: Path, model: Path):
+    data = load_benchmark(table)
+    cells = [data.arch_text(row) for row in (5, 2, 9)]
+    done = subprocess.run(
+        [sys.executable, "-m", "renas.predict", "--model", str(model), *cells],
+        cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [cell for _, cell in lines] == cells
+    expected = load_predictor(model).predict(cells)
+    assert [float(score) for score, _ in lines] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_best_of_a_table_come_first(table: Path, model: Path):
+    data, ranker = load_benchmark(table), load_predictor(model)
+    lines = [line.split() for line in predict("--model", model, "--table", table, "--top", 4).splitlines()]
+    assert [cell for _, cell in lines] == [data.arch_text(int(row)) for row in ranker.rank(data).rows[:4]]
+    assert len(predict("--model", model, "--table", "builtin").splitlines()) == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "give architectures as text, or --table"),
+        (("--table", "t.csv", "cell"), "give architectures as text, or --table"),
+        (("--table", "t.csv", "--top", 0), "--top 0"),
+        (("no cell",), "no cell"),
+        (("--table", "missing.csv"), r"missing\.csv: no such file"),
+    ],
+)
+def test_what_cannot_be_scored_is_one_line(model: Path, arguments: tuple[object, ...], said: str):
+    with pytest.raises(InputError, match=said) as caught:
+        predict("--model", model, *arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_model_is_one_line(table: Path, tmp_path: Path):
+    with pytest.raises(InputError, match=r"table\.csv: not a file of arrays"):
+        predict("--model", table, "cell")
+    with pytest.raises(InputError, match=r"none\.npz: cannot be read"):
+        predict("--model", tmp_path / "none.npz", "cell")
+
+
 # resuming ----------------------------------------------------------------------------------------------------------
 
 
@@ -287,13 +575,13 @@ def test_a_run_goes_on_with_the_seeds_that_are_missing(
     renas: Callable[..., Run], table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     ran: list[int] = []
-    run_seed = experiment_module.run_seed
+    run_seed = api.run_seed
 
     def counting(experiment: Any, seed: int, *rest: Any, **named: Any) -> Any:
         ran.append(seed)
         return run_seed(experiment, seed, *rest, **named)
 
-    monkeypatch.setattr(experiment_module, "run_seed", counting)
+    monkeypatch.setattr(api, "run_seed", counting)
     options = ("--data_path", table, *SHORT, "--out", "out")
     assert renas(*options, "--seed", 1).code == 0
     first = lines_of(tmp_path / "out")
@@ -320,7 +608,7 @@ def test_a_run_goes_on_with_the_seeds_that_are_missing(
 def test_an_interrupted_run_says_so_and_goes_on(
     renas: Callable[..., Run], table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    run_seed = experiment_module.run_seed
+    run_seed = api.run_seed
 
     def interrupted(experiment: Any, seed: int, *rest: Any, **named: Any) -> Any:
         if seed == 1:
@@ -328,7 +616,7 @@ def test_an_interrupted_run_says_so_and_goes_on(
         return run_seed(experiment, seed, *rest, **named)
 
     options = ("--data_path", table, *SHORT, "--seeds", 3, "--out", "out")
-    monkeypatch.setattr(experiment_module, "run_seed", interrupted)
+    monkeypatch.setattr(api, "run_seed", interrupted)
     run = renas(*options)
     assert run.code == 130
     assert "interrupted; the same command, given again" in run.err.splitlines()[-1]
@@ -336,7 +624,7 @@ def test_an_interrupted_run_says_so_and_goes_on(
     before = lines_of(tmp_path / "out")
     assert len(before) == 1
     assert not (tmp_path / "out" / "summary.json").exists()
-    monkeypatch.setattr(experiment_module, "run_seed", run_seed)
+    monkeypatch.setattr(api, "run_seed", run_seed)
     assert renas(*options).code == 0
     assert lines_of(tmp_path / "out")[:1] == before
     assert [record["seed"] for record in records_of(tmp_path / "out")] == [0, 1, 2]
@@ -379,7 +667,7 @@ def test_a_killed_run_goes_on_where_it_stopped(renas: Callable[..., Run], table:
         (("--loss", "mse"), r"'logistic' there, 'mse' here"),
         (("--train_num", 21), r"n_train is 20 there, 21 here"),
         (("--protocol", "demo"), r"protocol is 'honest' there, 'demo' here"),
-        (("--features", "type"), r"features is \['type', 'flops', 'params'\] there, \['type'\] here"),
+        (("--features", "type"), r"predictor.encoding is 'tensor' there, 'tensor=type' here"),
     ],
 )
 def test_other_settings_in_the_same_folder_are_refused(
@@ -607,17 +895,17 @@ BAD_OPTIONS: list[tuple[tuple[object, ...], str]] = [
     (("--total_num", 1), "cannot take 1 of its 60 rows"),
     (("--total_num", 423624), "cannot take 423624 of its 60 rows"),
     (("--nonsense",), "unrecognized arguments: --nonsense"),
-    (("stray",), "unrecognized arguments: stray"),
+    (("stray",), "settings come as KEY VALUE pairs: 'stray' has no value"),
     (("--train_n", 4), "unrecognized arguments: --train_n"),
-    (("--lr", 0), "--lr: '0' is not a number above 0"),
-    (("--lr", "nan"), "--lr: 'nan' is not a number above 0"),
+    (("--lr", 0), "--lr: '0': expected above 0"),
+    (("--lr", "nan"), "--lr: 'nan': expected a number"),
     (("--lr", "inf"), "--lr: 'inf'"),
     (("--lr", "high"), "--lr: .*'high'"),
     (("--weight_decay", "-1"), "--weight_decay: '-1'"),
     (("--continuity", "-0.1"), "--continuity: '-0.1'"),
-    (("--num_epochs", 0), "--num_epochs: '0' is not a whole number of at least 1"),
+    (("--num_epochs", 0), "--num_epochs: '0': expected at least 1"),
     (("--num_epochs", 1.5), "--num_epochs: .*'1.5'"),
-    (("--batch_size", 1), "--batch_size: '1' is not a whole number of at least 2"),
+    (("--batch_size", 1), "--batch_size: '1': expected at least 2"),
     (("--count", 0), "--count: '0'"),
     (("--seeds", 0), "--seeds: '0'"),
     (("--seed", "-1"), "--seed"),
@@ -626,7 +914,7 @@ BAD_OPTIONS: list[tuple[tuple[object, ...], str]] = [
     (("--features", "type,latency"), "unknown part 'latency'; choose from type, flops, params"),
     (("--features", ""), "--features"),
     (("--loss", "huber"), "--loss: invalid choice: 'huber'"),
-    (("--search", "random"), "--search: invalid choice: 'random'"),
+    (("--search", "annealing"), "unknown search strategy 'annealing'; choose from .*random"),
     (("--protocol", "fair"), "--protocol: invalid choice: 'fair'"),
     (("--device", "tpu"), "--device: invalid choice: 'tpu'"),
     (("--device", "cuda"), "--device cuda: torch sees no CUDA device"),
@@ -684,7 +972,7 @@ def test_the_demos_flags_have_the_demos_defaults():
     args = make_parser().parse_args([])
     assert (args.lr, args.weight_decay, args.num_epochs, args.batch_size, args.count) == (1e-3, 0.0, 200, 1024, 10)
     assert (args.protocol, args.loss, args.continuity, args.search) == ("honest", "logistic", 0.0, "topk")
-    assert (args.seed, args.seeds, args.device, args.features) == (0, 1, "auto", "type,flops,params")
+    assert (args.seed, args.seeds, args.device, args.features) == (0, 1, "auto", None)  # None: all parts
     demo = ("--total_num 423624 --data_path ./nasbench101/ --train_ratio 0.001 --lr 0.001 --weight_decay 0 "
             "--num_epochs 200 --batch_size 1024 --count 10")  # fmt: skip
     args = make_parser().parse_args(demo.split())

@@ -10,38 +10,36 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from scipy import stats
 
 from common.benchmarks.table import BenchmarkTable, Column, Source
-from common.encoding import PARTS, encode
+from common.encoding import FeatureTensor, encode, make_encoding
 from common.errors import InputError
+from common.predictors import Predictor, Ranker
 from common.runs.files import plain
+from common.search import run_search
 from common.spaces import make_space
-from renas import experiment as module
-from renas.cli import FEATURES
-from renas.experiment import SEARCHES, Experiment, run_seed, train_count
-from renas.predictor import LeNetSettings
+from renas.experiment import Experiment, PredictorChoice, check_experiment, make_topk, run_seed, train_count
 from renas.protocol import choose_columns
-from renas.search import EvolutionSettings
+from renas.settings import EvolvedSettings
+from renas.topk import RowEvaluator
 
-CPU = torch.device("cpu")
 ROWS = 40
 MakeTable = Callable[..., BenchmarkTable]
 
 
-def an_experiment(table: BenchmarkTable, protocol: str = "honest", **changes: Any) -> Experiment:
-    columns = choose_columns(table, "cifar10", protocol)
+def an_experiment(
+    table: BenchmarkTable, protocol: str = "honest", parts: str = "type,flops,params", **changes: Any
+) -> Experiment:
     made = Experiment(
         table=table,
-        columns=columns,
+        columns=choose_columns(table, "cifar10", protocol),
         protocol=protocol,
-        parts=PARTS,
+        predictor=PredictorChoice.of("lenet", f"tensor={parts}", {"num_epochs": 2}),
         n_train=8,
         count=5,
-        train=LeNetSettings(num_epochs=2),
         search="topk",
-        evolution=EvolutionSettings(10, 3, 60),
+        evolved=EvolvedSettings(10, 3, 60),
     )
     return replace(made, **changes)
 
@@ -50,26 +48,37 @@ def accuracies(seed: int, count: int = ROWS) -> np.ndarray:
     return np.random.default_rng(seed).uniform(80, 95, count).round(2)
 
 
-class FakePredictor:
+class FakePredictor(Predictor):
     """Scores as the test wants them; keeps the tensors that it was trained on."""
 
+    name = "fake"
     trained_on: np.ndarray
     labels: np.ndarray
 
     def __init__(self, scores: np.ndarray, of_tensors: Callable[[np.ndarray], np.ndarray]) -> None:
+        super().__init__()
         self.scores = scores.astype(np.float32)
         self.of_tensors = of_tensors
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        assert len(shape) == 3
 
     def score(self, source: Any, on_scored: Callable[[int], object] = lambda count: None) -> np.ndarray:
         assert len(source) == len(self.scores)
         on_scored(len(self.scores))
         return self.scores
 
-    def predict(self, tensors: np.ndarray) -> np.ndarray:
-        return self.of_tensors(tensors)
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        return self.of_tensors(features)
 
-    def fit(self, tensors: np.ndarray, labels: np.ndarray, *_: Any, on_step: Callable[..., object]) -> None:
-        self.trained_on, self.labels = tensors, labels
+    def fit(
+        self,
+        features: np.ndarray,
+        values: np.ndarray,
+        rng: np.random.Generator,
+        on_step: Callable[[float, float], object] = lambda done, tau: None,
+    ) -> None:
+        self.trained_on, self.labels = features, values
         on_step(1.0, 0.25)
 
     def details(self) -> dict[str, Any]:
@@ -80,7 +89,11 @@ class FakePredictor:
 def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakePredictor]:
     def install(scores: np.ndarray, of_tensors: Callable[[np.ndarray], np.ndarray] | None = None) -> FakePredictor:
         predictor = FakePredictor(scores, of_tensors or (lambda tensors: tensors[:, 1].sum((1, 2))))
-        monkeypatch.setattr(module, "LeNetPredictor", lambda settings: predictor)
+
+        def make(choice: PredictorChoice, device: str = "auto") -> Ranker:
+            return Ranker(predictor, make_encoding(choice.encoding))
+
+        monkeypatch.setattr(PredictorChoice, "make", make)
         return predictor
 
     return install
@@ -95,7 +108,7 @@ def test_honest_finds_the_best_by_label_of_trained_and_proposed_cells(make_table
     label, report = (column.values for column in table.columns.values())
     scores = accuracies(3)
     predictor = fake(scores)
-    record = run_seed(an_experiment(table), seed, CPU).record
+    record = run_seed(an_experiment(table), seed).record
     trained = record["trained"]
     assert len(set(trained)) == 8
     # the five best scored among the others, best first
@@ -123,7 +136,7 @@ def test_a_trained_cell_can_be_the_find_and_so_can_a_proposed_one(make_table: Ma
     """What the test above would not show if it always came out the same way."""
     table = make_table(cifar10_valid_12=accuracies(1), cifar10_test_200=accuracies(2))
     fake(accuracies(3))
-    records = [run_seed(an_experiment(table), seed, CPU).record for seed in range(6)]
+    records = [run_seed(an_experiment(table), seed).record for seed in range(6)]
     from_training = [record["found"]["index"] in record["trained"] for record in records]
     assert 0 < sum(from_training) < 6
     assert len({tuple(record["trained"]) for record in records}) == 6
@@ -135,7 +148,7 @@ def test_demo_takes_the_best_of_the_best_scored_as_they_come(make_table: MakeTab
     report = table.column("cifar10_test_200").values
     scores = accuracies(3)
     predictor = fake(scores)
-    record = run_seed(an_experiment(table, "demo", n_train=20), seed, CPU).record
+    record = run_seed(an_experiment(table, "demo", n_train=20), seed).record
     top = np.argsort(-scores)[:5].tolist()
     assert [candidate["index"] for candidate in record["candidates"]] == top
     assert set(top) & set(record["trained"])  # cells of the training sample are not left out
@@ -147,7 +160,7 @@ def test_demo_takes_the_best_of_the_best_scored_as_they_come(make_table: MakeTab
 def test_equal_scores_go_to_the_lower_row(make_table: MakeTable, fake: Any):
     table = make_table(cifar10_valid_12=accuracies(1), cifar10_test_200=accuracies(2))
     fake(np.ones(ROWS))
-    record = run_seed(an_experiment(table, "demo"), 0, CPU).record
+    record = run_seed(an_experiment(table, "demo"), 0).record
     assert [candidate["index"] for candidate in record["candidates"]] == [0, 1, 2, 3, 4]
 
 
@@ -165,7 +178,7 @@ def test_isomorphic_twins_are_proposed_once_and_those_of_trained_cells_not_at_al
     fake(scores)
     seen = set()
     for seed in range(12):
-        record = run_seed(an_experiment(table), seed, CPU).record
+        record = run_seed(an_experiment(table), seed).record
         proposed = [candidate["index"] for candidate in record["candidates"]]
         known = {3, 17} & set(record["trained"])
         assert len({3, 17} & set(proposed)) == (0 if known else 1)
@@ -177,7 +190,7 @@ def test_isomorphic_twins_are_proposed_once_and_those_of_trained_cells_not_at_al
 def test_a_count_beyond_the_table_proposes_all_that_is_left(make_table: MakeTable, fake: Any):
     table = make_table(cifar10_valid_12=accuracies(1), cifar10_test_200=accuracies(2))
     fake(accuracies(3))
-    record = run_seed(an_experiment(table, count=1000), 0, CPU).record
+    record = run_seed(an_experiment(table, count=1000), 0).record
     assert len(record["candidates"]) == ROWS - 8
     assert record["found"]["index"] == int(np.argmax(table.column("cifar10_valid_12").values))
 
@@ -189,7 +202,7 @@ def test_tau_and_spearman_are_over_the_cells_not_trained_on(make_table: MakeTabl
     report, scores = accuracies(2), accuracies(3).astype(np.float32)
     table = make_table(cifar10_valid_12=accuracies(1), cifar10_test_200=report)
     fake(scores)
-    result = run_seed(an_experiment(table), 0, CPU)
+    result = run_seed(an_experiment(table), 0)
     others = [row for row in range(ROWS) if row not in result.record["trained"]]
     assert result.record["n_test"] == result.record["n_test_labelled"] == len(others) == ROWS - 8
     expected = stats.kendalltau(scores[others], report[others]).statistic
@@ -210,7 +223,7 @@ def test_what_was_not_measured_is_neither_trained_on_nor_found_nor_counted(
     fake(scores)
     usable = np.isfinite(report) if protocol == "demo" else np.isfinite(label) & np.isfinite(report)
     for seed in range(8):
-        record = run_seed(an_experiment(table, protocol), seed, CPU).record
+        record = run_seed(an_experiment(table, protocol), seed).record
         trained = record["trained"]
         assert np.isfinite((report if protocol == "demo" else label)[trained]).all()
         shown = [record["found"], record["best_trained"], *record["candidates"]]
@@ -231,7 +244,7 @@ def test_what_was_not_measured_is_neither_trained_on_nor_found_nor_counted(
 def test_the_record_is_strict_json_with_times(make_table: MakeTable, fake: Any):
     table = make_table(cifar10_test_200=accuracies(2))
     fake(np.ones(ROWS))
-    record = run_seed(an_experiment(table), 3, CPU).record
+    record = run_seed(an_experiment(table), 3).record
     assert math.isnan(record["kendall_tau"])  # all scores are equal
     assert math.isnan(record["found"]["valid_acc"])  # the table has none
     stored = json.loads(json.dumps(plain(record), allow_nan=False))
@@ -243,11 +256,13 @@ def test_the_record_is_strict_json_with_times(make_table: MakeTable, fake: Any):
 def test_progress_covers_every_stage(make_table: MakeTable, fake: Any):
     table = make_table(cifar10_valid_12=accuracies(1), cifar10_test_200=accuracies(2))
     fake(accuracies(3))
-    seen: list[tuple[str, int, float]] = []
-    run_seed(an_experiment(table, search="ea"), 0, CPU, on_step=lambda *step: seen.append(step))
+    seen: list[tuple[str, float, float]] = []
+    run_seed(an_experiment(table, search="ea"), 0, on_step=lambda *step: seen.append(step))
     assert seen[0] == ("train", 1, 0.25)
-    for stage, total in (("score", ROWS), ("search", 60)):
-        assert sum(count for name, count, _ in seen if name == stage) == total
+    for stage in ("score", "search"):
+        shares = [done for name, done, _ in seen if name == stage]
+        assert shares == sorted(shares)
+        assert shares[-1] == 1
 
 
 # evolution ---------------------------------------------------------------------------------------------------------
@@ -262,7 +277,7 @@ def test_evolution_proposes_what_the_table_knows_of_what_it_scored(make_table: M
         return tensors[:, 1].sum((1, 2))
 
     fake(accuracies(3, 400), score)
-    record = run_seed(an_experiment(table, search="ea", parts=("type", "flops")), 0, CPU).record
+    record = run_seed(an_experiment(table, search="ea", parts="type,flops"), 0).record
     tensors = np.concatenate(asked)
     assert tensors.shape == (record["predictor_calls"], 16, 4, 4) == (60, 16, 4, 4)
     assert record["best_score_after_round"][-1] == pytest.approx(float(tensors[:, 1].sum((1, 2)).max()))
@@ -278,11 +293,11 @@ def test_evolution_proposes_what_the_table_knows_of_what_it_scored(make_table: M
 def test_evolution_follows_the_seed(make_table: MakeTable, fake: Any):
     table = make_table(cifar10_valid_12=accuracies(1, 400), cifar10_test_200=accuracies(2, 400))
     fake(accuracies(3, 400))
-    first, again, other = (run_seed(an_experiment(table, search="ea"), seed, CPU).record for seed in (0, 0, 1))
+    first, again, other = (run_seed(an_experiment(table, search="ea"), seed).record for seed in (0, 0, 1))
     assert first["best_score_after_round"] == again["best_score_after_round"] != other["best_score_after_round"]
     assert first["candidates"] == again["candidates"]
     # draws of its own: how many cells are sampled for training shifts nothing
-    more = run_seed(an_experiment(table, search="ea", n_train=12), 0, CPU).record
+    more = run_seed(an_experiment(table, search="ea", n_train=12), 0).record
     assert more["best_score_after_round"] == first["best_score_after_round"]
 
 
@@ -292,7 +307,7 @@ def test_evolution_follows_the_seed(make_table: MakeTable, fake: Any):
 def test_the_honest_protocol_never_looks_at_what_it_reports(make_table: MakeTable):
     valid, test = accuracies(1), accuracies(2)
     honest = [
-        run_seed(an_experiment(make_table(cifar10_valid_12=valid, cifar10_test_200=report)), 0, CPU)
+        run_seed(an_experiment(make_table(cifar10_valid_12=valid, cifar10_test_200=report)), 0)
         for report in (test, test[::-1].copy(), np.full(ROWS, 50.0))
     ]
     for result in honest[1:]:
@@ -304,16 +319,16 @@ def test_the_honest_protocol_never_looks_at_what_it_reports(make_table: MakeTabl
         assert rows[0] == rows[1]
     assert honest[0].record["kendall_tau"] != honest[1].record["kendall_tau"]
     demo = [
-        run_seed(an_experiment(make_table(cifar10_valid_12=valid, cifar10_test_200=report), "demo"), 0, CPU)
+        run_seed(an_experiment(make_table(cifar10_valid_12=valid, cifar10_test_200=report), "demo"), 0)
         for report in (test, test[::-1].copy())
     ]
     assert not np.array_equal(demo[0].scores, demo[1].scores)
 
 
-@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("search", ["topk", "ea"])
 def test_a_seed_gives_the_same_numbers_again_and_another_seed_others(make_table: MakeTable, search: str):
     table = make_table(cifar10_valid_12=accuracies(1), cifar10_test_200=accuracies(2))
-    first, again, other = (run_seed(an_experiment(table, search=search), seed, CPU) for seed in (0, 0, 1))
+    first, again, other = (run_seed(an_experiment(table, search=search), seed) for seed in (0, 0, 1))
     timeless = [{k: v for k, v in r.record.items() if not k.endswith("_s")} for r in (first, again, other)]
     assert timeless[0] == timeless[1]
     assert np.array_equal(first.scores, again.scores)
@@ -325,8 +340,14 @@ def test_the_training_sample_depends_on_the_seed_alone(make_table: MakeTable):
     """The same cells for every loss and every feature, so that variants are compared on the same samples."""
     table = make_table(cifar10_valid_12=accuracies(1), cifar10_test_200=accuracies(2))
     records = [
-        run_seed(an_experiment(table, **changes), 5, CPU).record
-        for changes in ({}, {"parts": ("type",)}, {"train": LeNetSettings(num_epochs=1, loss="mse")}, {"search": "ea"})
+        run_seed(an_experiment(table, **changes), 5).record
+        for changes in (
+            {},
+            {"parts": "type"},
+            {"predictor": PredictorChoice.of("lenet", settings={"num_epochs": 1, "loss": "mse"})},
+            {"predictor": PredictorChoice.of("boosting", settings={"max_iter": 2})},
+            {"search": "ea"},
+        )
     ]
     assert all(record["trained"] == records[0]["trained"] for record in records)
 
@@ -355,11 +376,11 @@ def prepared_table(channels: int) -> tuple[BenchmarkTable, np.ndarray]:
 
 @pytest.mark.parametrize(
     ("parts", "channels"),
-    [(("type",), [0]), (("flops",), [1, 2, 3]), (("type", "params"), [0, 4, 5, 6]), (PARTS, [*range(7)])],
+    [("type", [0]), ("flops", [1, 2, 3]), ("params, type", [0, 4, 5, 6]), ("type,flops,params", [*range(7)])],
 )
-def test_parts_of_prepared_tensors_are_picked_out(parts: tuple[str, ...], channels: list[int]):
+def test_parts_of_prepared_tensors_are_picked_out(parts: str, channels: list[int]):
     table, tensors = prepared_table(7)
-    features = an_experiment(table, parts=parts).features
+    features = FeatureTensor(parts).source(table)
     rows = np.array([5, 0, 39])
     assert features.shape == (len(channels), 4, 4)
     assert np.array_equal(features.rows(rows), tensors[rows][:, channels])
@@ -367,23 +388,106 @@ def test_parts_of_prepared_tensors_are_picked_out(parts: tuple[str, ...], channe
 
 def test_all_parts_of_prepared_tensors_are_whatever_channels_they_have():
     table, tensors = prepared_table(4)
-    features = an_experiment(table).features
+    features = FeatureTensor().source(table)
     assert np.array_equal(features.rows(np.arange(ROWS)), tensors)
     with pytest.raises(InputError, match="tensors of 4 channels"):
-        _ = an_experiment(table, parts=("type",)).features
+        FeatureTensor("type").source(table)
 
 
 def test_a_table_of_tensors_runs_without_architectures():
     table, tensors = prepared_table(7)
-    record = run_seed(an_experiment(table), 0, CPU).record
+    record = run_seed(an_experiment(table), 0).record
     assert record["found"]["arch"] == f"row {record['found']['index']}"
     assert math.isnan(record["found"]["valid_acc"])
     assert len(record["candidates"]) == 5
     assert len(tensors) == record["n_test"] + 8
 
 
-def test_the_command_line_offers_exactly_the_parts_there_are():
-    assert FEATURES == PARTS
+# other predictors and searches --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("search", ["topk", "ea"])
+@pytest.mark.parametrize("space", ["darts", "macro", "nasbench101"])
+def test_flat_features_run_in_spaces_without_tensors(space: str, search: str):
+    made = make_space(space)
+    rng = np.random.default_rng(0)
+    codes = made.to_codes(made.sample_distinct(60, rng))
+    flops = made.total_costs(codes)[0]
+    columns = {
+        f"cifar10_{split}_200": Column(
+            f"cifar10_{split}_200", 60 + 30 * flops / flops.max(), "%", "cifar10", split, 200
+        )
+        for split in ("valid", "test")
+    }
+    table = BenchmarkTable(Source("made", "made", "made.csv"), columns, made, codes)
+    experiment = an_experiment(
+        table,
+        n_train=30,
+        count=5,
+        search=search,
+        predictor=PredictorChoice.of("boosting", settings={"max_iter": 50}),
+        evolved=EvolvedSettings(10, 3, 100),
+    )
+    check_experiment(experiment)
+    record = run_seed(experiment, 0).record
+    assert record["kendall_tau"] > 0.6
+    assert len(record["candidates"]) == (5 if search == "topk" else len(record["candidates"]))
+    assert "best_epoch" not in record  # of the lenet's
+    with pytest.raises(InputError, match="feature tensors"):
+        check_experiment(an_experiment(replace(table, space=make_space("darts")), n_train=30))
+
+
+STRATEGIES = ["random", "evolution", "local", "reinforce"]
+
+
+@pytest.mark.parametrize("protocol", ["honest", "demo"])
+@pytest.mark.parametrize("search", STRATEGIES)
+def test_a_strategy_spends_the_budget_on_true_values(make_table: MakeTable, search: str, protocol: str):
+    label, report = accuracies(1), accuracies(2)
+    label[::5] = np.nan
+    table = make_table(cifar10_valid_12=label, cifar10_test_200=report)
+    experiment = an_experiment(table, protocol, search=search, predictor=None, n_train=8, count=5)
+    check_experiment(experiment)
+    result = run_seed(experiment, 3)
+    record = result.record
+    assert (result.scores, result.ranker) == (None, None)
+    rows = record["evaluated"]
+    assert len(set(rows)) == len(rows) == len(record["phases"]) == 13
+    chosen_by = report if protocol == "demo" else label
+    assert np.isfinite(chosen_by[rows]).all()
+    assert record["found"]["index"] == max(rows, key=lambda row: chosen_by[row])
+    assert record["found"]["label"] == max(chosen_by[rows])
+    assert record["found"]["test_acc"] == report[record["found"]["index"]]
+    again, other = run_seed(experiment, 3).record, run_seed(experiment, 4).record
+    assert again["evaluated"] == rows != other["evaluated"]
+    assert json.loads(json.dumps(plain(record), allow_nan=False))["ended"] == ""
+
+
+def test_a_budget_beyond_the_table_ends_with_the_table(make_table: MakeTable):
+    table = make_table(cifar10_valid_12=accuracies(1), cifar10_test_200=accuracies(2))
+    record = run_seed(an_experiment(table, search="random", predictor=None, n_train=90, count=10), 0).record
+    assert sorted(record["evaluated"]) == [*range(ROWS)]
+    assert record["ended"]
+
+
+def test_what_was_evaluated_is_kept_in_its_order(make_table: MakeTable, fake: Any):
+    table = make_table(cifar10_valid_12=accuracies(1), cifar10_test_200=accuracies(2))
+    fake(accuracies(3))
+    record = run_seed(an_experiment(table), 0).record
+    sampled, proposed = record["evaluated"][:8], record["evaluated"][8:]
+    assert sorted(sampled) == record["trained"] != sampled  # in the order of drawing, which is random
+    assert proposed == [candidate["index"] for candidate in record["candidates"]]
+
+
+def test_the_search_is_kept_as_a_history_of_two_rounds(make_table: MakeTable, fake: Any):
+    table = make_table(cifar10_valid_12=accuracies(1), cifar10_test_200=accuracies(2))
+    fake(accuracies(3))
+    experiment = an_experiment(table)
+    label = table.column("cifar10_valid_12").values
+    history = run_search(make_topk(experiment, 0, "cpu", lambda *_: None), RowEvaluator(label), 13).history
+    assert [evaluation.phase for evaluation in history] == ["sample"] * 8 + ["predictor"] * 5
+    assert history.values.tolist() == label[history.archs].tolist()
+    assert history.archs == run_seed(experiment, 0).record["evaluated"]
 
 
 # how many to train on ----------------------------------------------------------------------------------------------

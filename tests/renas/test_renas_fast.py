@@ -19,7 +19,8 @@ from common.seeds import torch_seeded
 from common.spaces import make_space
 from renas import fast
 from renas.lenet import LeNet, Standardizer
-from renas.predictor import LeNetPredictor, LeNetSettings
+from renas.predictor import LeNetPredictor
+from renas.settings import LeNetSettings
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 SPACE = make_space("nasbench201")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable
@@ -14,25 +15,22 @@ import numpy as np
 import pytest
 
 from common.benchmarks.table import BenchmarkTable
-from common.encoding import PARTS
 from common.runs.files import plain
-from renas.experiment import Experiment
-from renas.predictor import LeNetSettings
+from renas.experiment import Experiment, PredictorChoice
+from renas.plots import best_so_far, draw_predictions, draw_search, random_search, write_plots
 from renas.protocol import choose_columns
-from renas.report import summarize, terminal_report, write_plots
-from renas.search import EvolutionSettings
+from renas.report import summarize, terminal_report
 
 MakeTable = Callable[..., BenchmarkTable]
 
 
 def an_experiment(table: BenchmarkTable, protocol: str = "honest", n_train: int = 4) -> Experiment:
-    columns = choose_columns(table, "cifar10", protocol)
-    settings = LeNetSettings(), "topk", EvolutionSettings()
-    return Experiment(table, columns, protocol, PARTS, n_train, 3, *settings)
+    columns = choose_columns(table, protocol=protocol)
+    return Experiment(table, columns, protocol, PredictorChoice.of("lenet"), "topk", n_train, 3)
 
 
 def looked_up(index: int, **values: Any) -> dict[str, Any]:
-    found = {"arch": f"cell {index}", "index": index, "valid_acc": 90.0, "test_acc": 93.0, "rank": 2}
+    found = {"arch": f"cell {index}", "index": index, "label": 90.0, "valid_acc": 90.0, "test_acc": 93.0, "rank": 2}
     return {**found, "rank_percent": 0.5, "regret": 0.25, **values}
 
 
@@ -57,7 +55,9 @@ def a_record(seed: int, **values: Any) -> dict[str, Any]:
         "score_s": 1.0,
         "search_s": 0.5,
     }
-    return {**record, **values}
+    record |= values
+    rows = [*record["trained"], *(candidate["index"] for candidate in record["candidates"])]
+    return {"evaluated": rows, **record}
 
 
 def accuracies(seed: int) -> np.ndarray:
@@ -114,7 +114,7 @@ def test_what_could_not_be_measured_is_left_out_of_the_mean(table: BenchmarkTabl
 
 
 def test_the_terminal_report_ends_as_the_demos_does(table: BenchmarkTable):
-    records = [a_record(0), a_record(1, found=looked_up(9, valid_acc=91.5, test_acc=94.015))]
+    records = [a_record(0), a_record(1, found=looked_up(9, label=91.5, test_acc=94.015))]
     experiment = an_experiment(table)
     text = terminal_report(experiment, summarize(experiment, records, {}), Path("some/folder"))
     lines = text.splitlines()
@@ -128,6 +128,48 @@ def test_the_terminal_report_ends_as_the_demos_does(table: BenchmarkTable):
     assert not any(line.startswith("note:") for line in lines)
     assert sum(line.split()[:1] in (["0"], ["1"]) for line in lines) == 2
     assert max(map(len, lines)) < 200
+
+
+def test_a_single_seed_has_no_spread(table: BenchmarkTable):
+    experiment = an_experiment(table)
+    alone, both = (
+        terminal_report(experiment, summarize(experiment, records, {}), Path("out"))
+        for records in ([a_record(0)], [a_record(0), a_record(1)])
+    )
+    assert "tau 0.500, found 93.00 %, regret 0.25 (n = 1)" in alone
+    assert "+-" not in alone
+    assert "tau 0.500 +- 0.000, found 93.00 +- 0.00 %, regret 0.25 +- 0.00 (n = 2)" in both
+
+
+def a_strategy_record(seed: int, **values: Any) -> dict[str, Any]:
+    record = {"seed": seed, "found": looked_up(7), "evaluated": [2, 0, 7], "phases": ["random"] * 3, "ended": ""}
+    return {**record, "search_s": 0.25, **values}
+
+
+def test_a_strategy_is_reported_by_what_it_found(table: BenchmarkTable, tmp_path: Path):
+    experiment = replace(an_experiment(table), search="random", predictor=None, n_train=4, count=3)
+    records = [a_strategy_record(0), a_strategy_record(1, ended="every architecture was evaluated")]
+    summary = summarize(experiment, records, {})
+    assert "kendall_tau" not in summary["mean"]
+    assert (summary["search"], summary["budget"], summary["predictor"]) == ("random", 7, None)
+    assert "evaluated" not in summary["runs"][0]
+    text = terminal_report(experiment, summary, Path("out"))
+    assert "search random: 7 architectures evaluated; the best by cifar10_valid_12" in text
+    assert "tau" not in text
+    assert "ended early: every architecture was evaluated" in text
+    assert text.endswith("search model acc: 93.00")
+    write_plots(experiment, records, None, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["search.pdf", "search.png"]
+
+
+def test_columns_that_are_no_accuracies_have_no_percent(table: BenchmarkTable):
+    plain = replace(table.column("cifar10_test_200"), name="score", unit="", dataset="", split="", epochs=0)
+    table = replace(table, columns={"score": plain})
+    columns = choose_columns(table)
+    experiment = replace(an_experiment(table), columns=columns)
+    text = terminal_report(experiment, summarize(experiment, [a_record(0)], {}), Path("out"))
+    assert "%" not in text
+    assert "note: no accuracies: trained on, chosen by and reported is score" in text
 
 
 def test_a_note_about_the_columns_is_printed(make_table: MakeTable):
@@ -170,7 +212,10 @@ def test_both_plots_show_something_and_follow_their_records(table: BenchmarkTabl
         ("b", a_record(0, trained=[10, 12, 14, 16]), scores[::-1]),
     ):
         write_plots(experiment, [record], of, tmp_path / name)
-        assert sorted(path.name for path in (tmp_path / name).iterdir()) == ["predicted_vs_true.png", "search.png"]
+        assert sorted(path.name for path in (tmp_path / name).iterdir()) == [
+            "predicted_vs_true.pdf", "predicted_vs_true.png", "search.pdf", "search.png",
+        ]  # fmt: skip
+        assert all(path.read_bytes().startswith(b"%PDF") for path in (tmp_path / name).glob("*.pdf"))
     (scatter, search), other = pictures(tmp_path / "a"), pictures(tmp_path / "b")
     assert colour_share(scatter, 255, 0, 0) > 1e-4  # the star of what was found
     assert colour_share(search, 31, 119, 180) > 1e-3  # the blue curve
@@ -185,6 +230,65 @@ def test_cells_that_were_trained_on_are_not_among_the_predictions(table: Benchma
         scores[:4] = score_of_trained
         write_plots(an_experiment(table), [a_record(0)], scores, tmp_path / name)
     assert np.array_equal(pictures(tmp_path / "a")[0], pictures(tmp_path / "b")[0])
+
+
+def test_a_find_that_was_trained_on_is_marked_as_such(table: BenchmarkTable):
+    experiment, scores = an_experiment(table), np.arange(20.0)
+    for trained, label, filled in (([0, 1, 2, 3], "found", True), ([0, 1, 2, 7], "found, but trained on", False)):
+        (axes,) = draw_predictions(experiment, a_record(0, trained=trained), scores).axes
+        (star,) = [line for line in axes.lines if line.get_marker() == "*"]
+        assert (star.get_label(), star.get_markerfacecolor() != "none") == (label, filled)
+        assert (star.get_xdata()[0], star.get_ydata()[0]) == (93.0, 7.0)
+
+
+def test_the_search_plot_shows_median_quartiles_and_random_search(table: BenchmarkTable):
+    label, report = (table.column(name).values for name in ("cifar10_valid_12", "cifar10_test_200"))
+    experiment = an_experiment(table)
+    rng = np.random.default_rng(5)
+    records = [a_record(seed, evaluated=rng.permutation(20)[:7].tolist()) for seed in range(5)]
+    (axes,) = draw_search(experiment, records).axes
+    curves = []
+    for record in records:
+        found = [max(record["evaluated"][:n], key=lambda row: label[row]) for n in range(1, 8)]
+        curves.append(report.max() - report[found])
+    lines = {line.get_label(): np.asarray(line.get_ydata(), dtype=float) for line in axes.lines}
+    np.testing.assert_allclose(lines["median and quartiles of 5 seeds"], np.median(curves, axis=0))
+    np.testing.assert_allclose(lines["random search, expected"], report.max() - random_search(label, report, 7))
+    (band,) = axes.collections
+    spans = band.get_paths()[0].get_extents()
+    assert spans.ymax == pytest.approx(np.percentile(curves, 75, axis=0).max())
+    assert spans.ymin == pytest.approx(np.percentile(curves, 25, axis=0).min())
+    assert lines["best of the table"].tolist() == [0, 0]
+    low, high = axes.get_ylim()
+    assert low < 0 < max(map(max, curves)) < high
+
+
+def test_a_search_that_ended_early_stays_where_it_was(table: BenchmarkTable):
+    report = table.column("cifar10_test_200").values
+    experiment = replace(an_experiment(table), search="random", n_train=7, count=3)
+    curve = best_so_far(experiment, a_strategy_record(0, evaluated=[5]))
+    assert curve.tolist() == [report[5]] * 10
+
+
+@pytest.mark.parametrize("count", [3, 6, 9])
+def test_random_search_is_expected_exactly(count: int):
+    """Against every order of six architectures, one of which has no label."""
+    label = np.array([3.0, 1.0, np.nan, 2.0, 5.0, 4.0])
+    report = np.array([70.0, 75.0, 99.0, 60.0, 90.0, 80.0])
+    usable = [0, 1, 3, 4, 5]
+    sums = np.zeros(5)
+    for order in itertools.permutations(usable):
+        sums += [report[max(order[:n], key=lambda row: label[row])] for n in range(1, 6)]
+    exact = sums / math.factorial(5)
+    made = random_search(label, report, count)
+    np.testing.assert_allclose(made, [*exact, *[90.0] * 9][:count])
+
+
+def test_random_search_over_a_large_table_is_the_mean_of_the_largest():
+    values = np.random.default_rng(0).permutation(20_000).astype(float)
+    made = random_search(values, values, 2000)
+    ranks = np.arange(1, 2001)
+    np.testing.assert_allclose(made, ranks / (ranks + 1) * 20_001 - 1, rtol=1e-9)  # of the largest of n out of 1 .. N
 
 
 def test_many_architectures_are_plotted_as_a_density(make_table: MakeTable, tmp_path: Path):

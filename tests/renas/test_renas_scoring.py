@@ -14,7 +14,8 @@ from common.benchmarks.table import FeatureSource
 from common.encoding import EncodedFeatures, FeatureTensor, encode
 from common.spaces import SPACES, SearchSpace, TensorSpace, make_space
 from renas.fast.neighbourhoods import NeighbourhoodScorer
-from renas.predictor import LeNetPredictor, LeNetSettings
+from renas.predictor import LeNetPredictor
+from renas.settings import LeNetSettings
 
 SETTINGS = LeNetSettings(num_epochs=2)
 

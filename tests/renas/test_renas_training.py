@@ -25,7 +25,8 @@ from renas.fast import training as fast_training
 from renas.fast.training import FastTraining
 from renas.lenet import LeNet, Standardizer
 from renas.losses import continuity_term, make_loss
-from renas.predictor import LeNetPredictor, LeNetSettings
+from renas.predictor import LeNetPredictor
+from renas.settings import LeNetSettings
 from renas.training import TorchTraining
 
 SHORT = LeNetSettings(num_epochs=4, batch_size=8)
@@ -292,7 +293,8 @@ def test_the_number_of_threads_does_not_change_training():
 def test_training_on_the_cpu_does_not_import_the_compiler():
     """torch.optim's classes would, which takes longer than a second."""
     code = (
-        "import sys, numpy as np\nfrom renas.predictor import LeNetPredictor, LeNetSettings\n"
+        "import sys, numpy as np\nfrom renas.predictor import LeNetPredictor\n"
+        "from renas.settings import LeNetSettings\n"
         "x, y = np.random.default_rng(0).normal(size=(2, 6, 1, 3, 3)), np.arange(6.0)\n"
         "predictor = LeNetPredictor(LeNetSettings(num_epochs=2))\npredictor.device = 'cpu'\n"
         "predictor.fit(x[0], y, np.random.default_rng(0))\npredictor.predict(x[0])\n"

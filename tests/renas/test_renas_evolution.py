@@ -14,7 +14,9 @@ import pytest
 from common.benchmarks.nasbench101 import enumeration
 from common.spaces import SPACES, SearchSpace, make_space
 from common.spaces.nasbench201 import CONV3, SKIP, Cell201, NasBench201
-from renas.search import EvolutionSettings, distinct_rows, evolve, top_rows
+from renas.evolution import evolve, top_rows
+from renas.settings import EvolvedSettings
+from renas.topk import distinct_rows
 
 
 @cache
@@ -131,7 +133,7 @@ class Tiny(Remembering):
 def test_evolution_finds_the_best_of_nasbench201(ops: tuple[int, ...]):
     """400 of 15,625 cells scored: by chance the one best would be among them once in 39 times."""
     score = Counting(closeness(Cell201(ops)))
-    found = evolve(NB201, score, EvolutionSettings(40, 5, 400), np.random.default_rng(0))
+    found = evolve(NB201, score, EvolvedSettings(40, 5, 400), np.random.default_rng(0))
     assert found.scores[0] == found.best_after[-1] == 0
     assert NB201.canonical_key(found.archs[0]) == NB201.canonical_key(Cell201(ops))
     assert found.best_after[0] < 0
@@ -148,7 +150,7 @@ def test_evolution_works_on_every_space_without_a_list_of_it(name: str, monkeypa
             monkeypatch.setattr(owner, lister, pytest.fail)
     space = make_space(name)
     score = Counting(lambda arch: float(space.total_costs(space.to_codes([arch]))[0][0]))
-    found = evolve(space, score, EvolutionSettings(15, 4, 120), np.random.default_rng(0))
+    found = evolve(space, score, EvolvedSettings(15, 4, 120), np.random.default_rng(0))
     by_chance = score(space.sample_distinct(120, np.random.default_rng(1)))
     assert len(found.archs) == 120
     assert found.scores[0] > by_chance.max()
@@ -159,7 +161,7 @@ def test_evolution_works_on_every_space_without_a_list_of_it(name: str, monkeypa
 def test_the_budget_is_spent_and_not_exceeded(population: int, budget: int):
     score, counted = Counting(scrambled(NB201)), list[int]()
     found = evolve(
-        NB201, score, EvolutionSettings(population, 3, budget), np.random.default_rng(0), on_scored=counted.append
+        NB201, score, EvolvedSettings(population, 3, budget), np.random.default_rng(0), on_scored=counted.append
     )
     assert len(score.archs) == len(found.archs) == len(found.scores) == budget
     assert counted == [len(batch) for batch in score.batches]
@@ -170,14 +172,14 @@ def test_the_budget_is_spent_and_not_exceeded(population: int, budget: int):
 
 def test_isomorphic_cells_are_scored_once():
     score = Counting(scrambled(NB201))
-    evolve(NB201, score, EvolutionSettings(30, 5, 900), np.random.default_rng(0))
+    evolve(NB201, score, EvolvedSettings(30, 5, 900), np.random.default_rng(0))
     keys = [NB201.canonical_key(cell) for cell in score.archs]
     assert len(set(keys)) == len(keys) == 900
 
 
 def test_the_result_holds_everything_scored_best_first():
     score = Counting(scrambled(NB201))
-    found = evolve(NB201, score, EvolutionSettings(20, 5, 200), np.random.default_rng(0))
+    found = evolve(NB201, score, EvolvedSettings(20, 5, 200), np.random.default_rng(0))
     assert set(found.archs) == set(score.archs)
     assert (np.diff(found.scores) <= 0).all()
     np.testing.assert_array_equal(score(found.archs), found.scores)
@@ -188,7 +190,7 @@ def test_the_result_holds_everything_scored_best_first():
 
 def test_the_first_population_is_drawn_and_the_next_are_mostly_mutants_of_it():
     score = Counting(scrambled(NB201))
-    evolve(NB201, score, EvolutionSettings(10, 4, 40), np.random.default_rng(0))
+    evolve(NB201, score, EvolvedSettings(10, 4, 40), np.random.default_rng(0))
     first, second = score.batches[:2]
     assert first == NB201.sample_distinct(10, np.random.default_rng(0))
     near = {NB201.canonical_key(neighbour) for cell in first for neighbour in NB201.neighbours(cell)}
@@ -215,7 +217,7 @@ class Watched(Remembering):
 def test_the_winners_of_larger_tournaments_are_better():
     def parents(tournament: int) -> list[float]:
         space = Watched()
-        evolve(space, Counting(scrambled(NB201)), EvolutionSettings(50, tournament, 100), np.random.default_rng(0))
+        evolve(space, Counting(scrambled(NB201)), EvolvedSettings(50, tournament, 100), np.random.default_rng(0))
         return [scrambled(NB201)(parent) for parent in space.parents[:50]]
 
     means = [float(np.mean(parents(tournament))) for tournament in (1, 3, 30)]
@@ -230,14 +232,14 @@ def test_only_the_best_of_parents_and_mutants_survive():
     first = NB201.sample_distinct(10, np.random.default_rng(0))
     space = Watched()
     evolve(space, lambda cells: np.array([cell in first for cell in cells], dtype=float),
-           EvolutionSettings(10, 3, 60), np.random.default_rng(0))  # fmt: skip
+           EvolvedSettings(10, 3, 60), np.random.default_rng(0))  # fmt: skip
     assert len(space.parents) >= 50
     assert set(space.parents) <= set(first)
 
 
 def test_evolution_follows_its_generator():
     def run(seed: int) -> tuple[list[Cell201], list[float]]:
-        found = evolve(NB201, Counting(scrambled(NB201)), EvolutionSettings(20, 5, 100), np.random.default_rng(seed))
+        found = evolve(NB201, Counting(scrambled(NB201)), EvolvedSettings(20, 5, 100), np.random.default_rng(seed))
         return found.archs, found.scores.tolist()
 
     assert run(0) == run(0)
@@ -247,7 +249,7 @@ def test_evolution_follows_its_generator():
 def test_an_exhausted_space_ends_the_search():
     classes = Tiny().classes()
     score = Counting(lambda cell: -abs(sum(cell.ops) - 13.5))
-    found = evolve(Tiny(), score, EvolutionSettings(8, 3, 10_000), np.random.default_rng(0))
+    found = evolve(Tiny(), score, EvolvedSettings(8, 3, 10_000), np.random.default_rng(0))
     assert found.gave_up
     assert 8 < len(found.archs) <= len(classes) < 64
     assert len({Tiny().canonical_key(cell) for cell in found.archs}) == len(found.archs)
@@ -255,7 +257,7 @@ def test_an_exhausted_space_ends_the_search():
 
 def test_a_population_larger_than_the_space_takes_what_there_is():
     classes = Tiny().classes()
-    found = evolve(Tiny(), Counting(scrambled(NB201)), EvolutionSettings(60, 3, 1000), np.random.default_rng(0))
+    found = evolve(Tiny(), Counting(scrambled(NB201)), EvolvedSettings(60, 3, 1000), np.random.default_rng(0))
     assert {Tiny().canonical_key(cell) for cell in found.archs} == classes
     assert found.gave_up
 
@@ -264,7 +266,7 @@ def test_a_population_larger_than_the_space_takes_what_there_is():
 def test_scores_that_are_no_numbers_do_not_stop_the_search(share: float):
     """A predictor whose training diverged gives NaN."""
     score = Counting(lambda cell: float("nan") if scrambled(NB201)(cell) < share else 1.0)
-    found = evolve(NB201, score, EvolutionSettings(10, 3, 50), np.random.default_rng(0))
+    found = evolve(NB201, score, EvolvedSettings(10, 3, 50), np.random.default_rng(0))
     assert len(found.archs) == 50
     numbers = int(np.isfinite(found.scores).sum())
     assert np.isfinite(found.scores[:numbers]).all()
