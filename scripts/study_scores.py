@@ -72,7 +72,9 @@ SETS = {
         development=True,
         reference=NB201_ZERO_COST,
         after="nb201",
-        scores=(*PASS, *OTHERS, "grasp"),
+    ),
+    "nb201_grasp": StudySet(
+        "NAS-Bench-201, GraSP", NB201, NB201_COLUMNS, 50, 64, True, NB201_ZERO_COST, after="nb201", scores=("grasp",)
     ),
     "nb101": StudySet(
         "NAS-Bench-101", NB101, ("cifar10_valid_108",), 300, 32, without=NB101_ZERO_COST, network=NARROW101
@@ -86,7 +88,6 @@ SETS = {
         development=True,
         reference=NB101_ZERO_COST,
         network=NARROW101,
-        scores=(*PASS, *OTHERS, "grasp"),
     ),
     "macro": StudySet("NAS-Bench-Macro", "nasbench_macro/nas-bench-macro_cifar10.json", ("cifar10_test_50",), 300, 16),
     "darts500": StudySet(
