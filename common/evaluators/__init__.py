@@ -27,6 +27,7 @@ EVALUATORS = Registry(
         "rmi": "rminas.rmi:make_rmi",
         "counted_params": "common.evaluators.costs:counted_params",
         "counted_flops": "common.evaluators.costs:counted_flops",
+        "depth": "common.evaluators.depth:depth",
         "fisher": "common.evaluators.fisher:fisher",
         "grad_norm": "common.evaluators.grad_norm:grad_norm",
         "grasp": "common.evaluators.grasp:grasp",

@@ -23,6 +23,7 @@ from common.evaluators.training_free import evaluate_each
 from common.spaces import make_space
 
 SCORES = (
+    "depth",
     "fisher",
     "grad_norm",
     "grasp",
@@ -431,3 +432,23 @@ def test_any_evaluators_can_be_asked_together():
 def test_a_score_of_images_says_when_there_are_none():
     with pytest.raises(InputError, match="images"):
         make_evaluator("jacov", Context(SPACE))
+
+
+def test_depth_is_the_longest_chain_of_spatial_convolutions():
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 5, padding=2, groups=4)
+            self.point, self.aside = nn.Conv2d(4, 4, 1), nn.Conv2d(3, 4, 3, padding=1)
+            self.out = nn.Linear(4, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            before = self.first(x)
+            after = before + self.point(self.second(F.max_pool2d(before.relu(), 3, 1, 1)).relu_())
+            constant = self.second(self.first(torch.ones_like(x)))  # not the image's
+            return self.out((after + self.aside(x) + self.second(self.second(constant))).mean((2, 3)))
+
+    x, y = batch(2)
+    assert score("depth")(Model(), x, y) == 2
+    assert score("depth")(nn.Sequential(nn.Flatten(), nn.Linear(192, 10)), x, y) == 0
+    assert score("depth")(network(), x, y) == 1 + 3 * 2 + 2 * 2  # stem; two of the cell's in a row; residual blocks
