@@ -26,7 +26,7 @@ RESULTS = ROOT / "docs/results/scores"
 SEED = 0  # of the samples, the batch and the weights
 
 PASS = ("naswot", "swap", "jacov", "grad_norm", "snip", "fisher", "plain", "l2_norm")
-OTHERS = ("synflow", "zen", "zico")
+OTHERS = ("synflow", "zen", "zico", "receptive_field", "combined")
 NB201_ZERO_COST = "nasbench201/zero_cost_proxies_cifar10.csv"
 NB101_ZERO_COST = "nasbench101/zero_cost_292.csv"
 # Names of the published columns, where they are not ours.
@@ -166,29 +166,26 @@ def measure(name: str, data: Path, limit: int, folder: Path) -> None:
         load_images=lambda: load_images("cifar10", data / "cifar/cifar10_subset.npz"),
         settings={score: {"batch_size": chosen.batch_size} for score in chosen.scores},
     )
-    names = [*chosen.scores, "params", "flops"]
-    evaluators = [make_evaluator(score, context) for score in names]
-    config = {"set": name, "file": chosen.file, "seed": SEED, "batch_size": chosen.batch_size, "scores": names}
-    config |= {
-        "network": dict(chosen.network),
-        "sha256": table.source.sha256,
-        "environment": environment("cpu (1 threads)"),
-    }
-    with RunFolder.open(folder / name, config, free=("environment",)) as run:
-        done = {record["arch"] for record in run.records()}
+    evaluators = {score: make_evaluator(score, context) for score in (*chosen.scores, "params", "flops")}
+    config = {"set": name, "file": chosen.file, "sha256": table.source.sha256, "seed": SEED}
+    config |= {"batch_size": chosen.batch_size, "network": dict(chosen.network)}
+    revision = environment("cpu")["revision"]
+    with RunFolder.open(folder / name, config) as run:
+        found = merged(run.records())
         for row in sample_rows(name, table, data)[:limit]:
             arch = table.arch(row)
             text = space.format(arch)
-            if text in done:
+            missing = [score for score in evaluators if score not in found.get(text, {}).get("scores", {})]
+            if not missing:
                 continue
             started = time.process_time()
-            values = [outcome.value for outcome in evaluate_each(evaluators, arch)]
-            seconds = time.process_time() - started
+            outcomes = evaluate_each([evaluators[score] for score in missing], arch)
             record = {
                 "arch": text,
-                "scores": dict(zip(names, values, strict=True)),
+                "scores": {score: outcome.value for score, outcome in zip(missing, outcomes, strict=True)},
                 "accuracy": {column: table.columns[column].values[row] for column in chosen.columns},
-                "cpu_s": round(seconds, 4),
+                "revision": revision,
+                "cpu_s": round(time.process_time() - started, 4),
             }
             if published is not None:
                 there = published.index_of(arch)
@@ -196,6 +193,15 @@ def measure(name: str, data: Path, limit: int, folder: Path) -> None:
                     key: column.values[there] for key, column in published.columns.items() if key not in chosen.columns
                 }
             run.append(record)
+
+
+def merged(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """One record an architecture, with the scores of all that there are of it."""
+    found: dict[str, dict[str, Any]] = {}
+    for record in records:
+        known = found.get(record["arch"], {"scores": {}})
+        found[record["arch"]] = {**known, **record, "scores": {**known["scores"], **record["scores"]}}
+    return found
 
 
 def main() -> None:
