@@ -19,7 +19,7 @@ def combined(run: Pass) -> float:
 
     Ours. Each term is a logarithm (naswot / B is that of the number of rectifier units, less what images agree in), and
     none has a weight. The terms keep their units instead of becoming ranks: what hardly differs in a space hardly
-    counts there, what is as good as it can be counts no more, and the value does not depend on what it is compared with.
+    counts there, what is as good as it can be counts no more, and a value does not depend on what it is compared with.
 
     - A feature in one corner has seen the opposite corner of a square image when its field is 2 side - 1 pixels.
     - -jacov / B is 1 for images whose gradients are not correlated. B independent Gaussian gradients of D numbers are,
