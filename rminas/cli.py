@@ -161,12 +161,13 @@ def _search(prepared: Prepared) -> None:
 
 
 def _rank(prepared: Prepared) -> None:
-    from rminas.rank import rank_cells, read_zero_cost, summarize_ranking
+    from common.benchmarks.scores import load_scores
+    from rminas.rank import rank_cells, summarize_ranking
     from rminas.report import rank_report, write_rank_plot
     from rminas.search import read_evaluations
 
     config, folder, task, truth = prepared.config, prepared.folder, prepared.task, prepared.truth
-    zero_cost = read_zero_cost(config.benchmark.zero_cost) if config.benchmark.zero_cost else {}
+    zero_cost = load_scores(config.benchmark.zero_cost, task.space) if config.benchmark.zero_cost else {}
     records = folder.records()
     rankings, runs = [], []
     with _engine(prepared) as evaluate:
