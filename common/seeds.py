@@ -19,7 +19,7 @@ def rng_for(seed: int, role: str, *place: int) -> np.random.Generator:
     """The generator of one role at one place (an evaluation's index, an architecture's code).
 
     Nothing is drawn from a generator that lives through a run, so a resumed run draws what an uninterrupted one would.
-    (`rminas.draws` has its own numbering of roles, which its published results depend on.)
+    (`rminas.rng` has its own numbering of roles, which its published results depend on.)
     """
     digest = hashlib.sha256(role.encode()).digest()
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(int.from_bytes(digest[:4], "big"), *place)))

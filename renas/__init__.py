@@ -15,16 +15,16 @@ What a notebook needs is here, and imported when it is used:
 
 from __future__ import annotations
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from common import __version__
 
 if TYPE_CHECKING:
     from common.benchmarks import load_benchmark
     from common.predictors import load_predictor, make_predictor
     from common.spaces import make_space
     from renas.api import RunResult, run
-
-    __version__: str
 
 _HOMES = {
     "load_benchmark": "common.benchmarks",
@@ -39,11 +39,6 @@ __all__ = ["RunResult", "__version__", "load_benchmark", "load_predictor", "make
 
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        try:
-            return metadata.version("relativistic-nas")
-        except metadata.PackageNotFoundError:  # run from a clone that is not installed
-            return "unknown"
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

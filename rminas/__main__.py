@@ -1,7 +1,13 @@
 """python -m rminas"""
 
-from common.cli import run_command
+from common.cli import run_program
 from rminas.cli import PROG, main
 
+
+def start() -> None:
+    """The console script."""
+    run_program(PROG, main)
+
+
 if __name__ == "__main__":
-    run_command(PROG, main)
+    start()

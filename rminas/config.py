@@ -6,18 +6,25 @@ XNAS port (`LOADER.DATASET`, `SPACE.NAME infer_nb201`, `BENCHMARK.NB201PATH`, ..
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from common.devices import DEVICES
-from common.runs.config import Dialects, above, at_least, between, key, load_config, one_of
+from common.errors import InputError
+from common.evaluators import EVALUATORS
+from common.execution import EXECUTORS
+from common.runs import config as settings
+from common.runs.config import Dialects, above, at_least, between, key, keys_of, member_of, nested, one_of
+from common.search import STRATEGIES
+from common.spaces import SPACES
+from rminas.elections import ELECTIONS
 
 # What differs from the defaults below (those of NAS-Bench-201), by space: the published settings (RMI-NAS, archive and
-# XNAS port). Where a space is not published for an image size, its values for CIFAR stand.
+# XNAS port). Where a space is not published for an image size, its values for CIFAR stand; for a space that is not
+# published at all, the defaults.
 PUBLISHED: dict[str, dict[str, Any]] = {
-    "nasbench201": {},
     "darts": {
         "RMINAS.OBSERVE": 250,
         "RMINAS.FOREST": 98,
@@ -45,13 +52,12 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     },
 }
 
-ENGINES = ("one", "workers", "fused")
 POLICIES = ("constant", "cosine")
 
 
 @dataclass(frozen=True)
 class Space:
-    name: str = key("nasbench201", "search space", one_of(*PUBLISHED))
+    name: str = key("nasbench201", "search space, or your own as my_module:SPACE", member_of(SPACES))
     cells_per_stage: int = key(0, "NAS-Bench-201: cells in each of three stages; 0: the published 5", at_least(0))
 
 
@@ -65,7 +71,12 @@ class Data:
 
 @dataclass(frozen=True)
 class Teacher:
-    name: str = key("", "network whose representations are imitated; empty: the published one for the images")
+    name: str = key(
+        "",
+        "network whose representations are imitated: ours, torchvision's, or your own as my_module:build; empty: the "
+        "published one for the images",
+    )
+    taps: str = key("", "names of its modules whose outputs are imitated, shallow to deep, with commas between them")
     weights: str = key("", "its trained weights; empty: trained here for TEACHER.EPOCHS, kept in the run folder")
     mode: str = key("eval", "batch norm of the teacher: eval, or train as published", one_of("eval", "train"))
     epochs: int = key(0, "epochs to train it here when no weights are named; 0: weights must be named", at_least(0))
@@ -95,6 +106,8 @@ class Train:
 @dataclass(frozen=True)
 class Rminas:
     loss_beta: float = key(0.8, "weight of the representations against cross-entropy", between(0, 1))
+    evaluator: str = key("rmi", "what a candidate is judged by: rmi, or another evaluator", member_of(EVALUATORS))
+    strategy: str = key("forest", "what chooses the candidates: forest, or another strategy", member_of(STRATEGIES))
     observe: int = key(150, "updates of a candidate; the loss after them is its score", at_least(0))
     pool: int = key(16, "the batch is the best classified of POOL times as many images", at_least(1))
     hsic: str = key("biased", "estimator of HSIC: biased as published, or unbiased", one_of("biased", "unbiased"))
@@ -108,32 +121,35 @@ class Rminas:
     vote: str = key(
         "sum",
         "how the result is chosen: vote by sum (each edge by itself), greedy (edge by edge; NAS-Bench-201), index (the "
-        "archive's DARTS rule), or the least loss foretold by a model of all evaluations",
-        one_of("sum", "greedy", "index", "model"),
+        "archive's DARTS rule), the least loss that a model of all evaluations predicts, or the best evaluated",
+        member_of(ELECTIONS),
     )
     size: float = key(
         0.0,
-        "weight of a network's parameters beside its loss, both in standard deviations of their logarithms over random "
-        "networks; 0: the loss alone, as published",
+        "weight of a network's size (or another cheap score) beside its loss, both in standard deviations of their "
+        "logarithms over random networks; 0: the loss alone, as published",
         at_least(0),
     )
+    cheap: str = key("params", "the cheap score that SIZE is the weight of, an evaluator", member_of(EVALUATORS))
     round: int = key(1, "cells the forest proposes at once, to be trained side by side; 1 as published", at_least(1))
     race: float = key(
         0.0,
-        "stop candidates that would have to do so many standard errors better than their early losses foretell to be "
+        "stop candidates that would have to do so many standard errors better than their early losses predict to be "
         "positive; 0: train all to the end, as published",
         at_least(0),
     )
     race_full: int = key(20, "with RACE: cells of the warm-up that are trained to the end to learn from", at_least(8))
-    engine: str = key("auto", "how candidates are trained: one, workers, fused; auto", one_of("auto", *ENGINES))
-    population: int = key(0, "candidates at once: fused, 0: as the memory holds; workers, 0: one a core", at_least(0))
+    population: int = key(
+        0, "candidates at once: together, 0: as many as the memory holds; processes, 0: one a core", at_least(0)
+    )
     isomorphic_once: bool = key(False, "evaluate one cell of each isomorphism class only (not as published)")
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    path: str = key("", "table of trained cells; empty: AnalogNAS-Bench, which pip installs")
+    path: str = key("", "table of trained cells, of any space; empty: AnalogNAS-Bench, which pip installs")
     dataset: str = key("", "data set whose accuracy is looked up; empty: DATA.NAME")
+    column: str = key("", "column that is looked up; empty: test accuracy on the data set after the longest training")
     zero_cost: str = key("", "--rank: csv of training-free scores to stand beside (index, arch, one column a score)")
 
 
@@ -146,6 +162,11 @@ class Config:
     rng_seed: int = key(0, "first seed", at_least(0))
     seeds: int = key(1, "number of seeds, counted up from RNG_SEED", at_least(1))
     device: str = key("auto", "where to compute", one_of(*DEVICES))
+    executor: str = key(
+        "auto",
+        "how candidates are evaluated: serial, processes, together (as one fused network), your own; auto: by device",
+        member_of(("auto", *EXECUTORS)),
+    )
     space: Space = Space()
     data: Data = Data()
     teacher: Teacher = Teacher()
@@ -167,6 +188,7 @@ DIALECTS = Dialects(
     keys={
         **DATA_KEYS,
         "BENCHMARK.NB201PATH": "BENCHMARK.PATH",
+        "RMINAS.ENGINE": "EXECUTOR",
     },
     values={
         "SPACE.NAME": {
@@ -175,6 +197,7 @@ DIALECTS = Dialects(
             "nasbenchmacro": "macro",
             "ofa": "mobilenet",
         },
+        "EXECUTOR": {"one": "serial", "workers": "processes", "fused": "together"},
         "DATA.NAME": {"imagenet16": "imagenet16_120", "ImageNet16-120": "imagenet16_120"},
     },
     without_effect={
@@ -187,4 +210,60 @@ DIALECTS = Dialects(
 
 def read_config(path: Path | None, overrides: Sequence[tuple[str, str]]) -> tuple[Config, list[str]]:
     """The settings of a file and the command line, and notes for the user. Raises InputError (see `load_config`)."""
-    return load_config(Config, path, overrides, DIALECTS, lambda settings: PUBLISHED[settings["SPACE.NAME"]])
+    return settings.load_config(Config, path, overrides, DIALECTS, _implied)
+
+
+def _implied(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Defaults that follow from other settings."""
+    vote = {} if values["RMINAS.STRATEGY"] == "forest" else {"RMINAS.VOTE": "best"}  # without positives, none can vote
+    return {**vote, **PUBLISHED.get(values["SPACE.NAME"], {})}
+
+
+def load_config(config: str | Path | Config | None = None, **overrides: Any) -> Config:
+    """The settings of a config file, some of them changed.
+
+    Args: config: a YAML file, or the name of one that ships (`nb201_digits_fast`); None for the defaults.
+        overrides: values by key: as dictionary entries (`**{"OPTIM.BASE_LR": 0.2}`), with two underscores for the dot
+        (`optim__base_lr=0.2`), or by the last part where that is enough (`base_lr=0.2` is not, `observe=20` is).
+    Raises: InputError for a file that is not there, and keys and values that are not known.
+
+    >>> load_config("nb201_digits_fast", observe=10).rminas.observe
+    10
+    """
+    given = [(_key(name), value) for name, value in overrides.items()]
+    if isinstance(config, Config):
+        return read_config(None, [*_flat(nested(config)), *given])[0]
+    return read_config(None if config is None else find_config(config), given)[0]
+
+
+def find_config(name: str | Path) -> Path:
+    """The config file of a path, or the one that ships under a name. Raises InputError naming those there are."""
+    path = Path(name).expanduser()
+    if path.exists() or (path.suffix == ".yaml" and path.parent != Path()):
+        return path
+    shipped = {file.stem: file for file in sorted(_shipped().glob("*.yaml"))}
+    if path.stem in shipped and path.suffix in ("", ".yaml") and path.parent == Path():
+        return shipped[path.stem]
+    raise InputError(f"{name}: no such config file; by name there are {', '.join(shipped)}")
+
+
+def _shipped() -> Path:
+    """The folder of the configs that ship: in the package once that is installed, beside it in a clone."""
+    package = Path(__file__).resolve().parent
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def _key(name: str) -> str:
+    """A key as it stands in files, from what a keyword argument can hold."""
+    full = name.replace("__", ".").upper()
+    known = keys_of(Config)
+    ends = [key for key in known if key.rpartition(".")[2] == full]
+    return ends[0] if full not in known and len(ends) == 1 else full
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for name, value in tree.items():
+        found += _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(prefix + name, value)]
+    return found

@@ -1,30 +1,29 @@
-"""A model of the loss over a space, learnt from what was evaluated, and the architecture it foretells the least of.
+"""A model of the loss over a space, learnt from what was evaluated, and the architecture of the least predicted loss.
 
 The published vote looks at the best positives only and at every position by itself. All evaluated candidates, bad ones
 and stopped ones too, say more: a ridge regression of the logarithm of their losses on the choices and on all pairs of
-choices, in its kernel form. What is elected need not have been evaluated.
+choices, in its kernel form. What is chosen need not have been evaluated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from common.spaces import SearchSpace
-from rminas.size import Size
 
 PENALTY = 3.0
 PAIR = 0.5  # weight of a pair of choices as a feature, beside 1 of a choice
-DRAWS = 5_000  # random architectures from the best of which the walk to the least foretold loss sets out
+DRAWS = 5_000  # random architectures from the best of which the walk to the least predicted loss sets out
 STARTS, MAX_MOVES = 5, 100
 
 
 @dataclass(frozen=True)
 class LossModel:
-    """Foretells the logarithm of an architecture's last loss."""
+    """Predicts the logarithm of an architecture's last loss, or whatever else is the lower the better."""
 
     space: SearchSpace
     features: np.ndarray  # (n, D) of the evaluated ones, 0 or 1
@@ -33,41 +32,45 @@ class LossModel:
     offset: float
 
     @classmethod
-    def fit(cls, space: SearchSpace, archs: Sequence[Any], log_losses: np.ndarray) -> LossModel:
-        """From n >= 2 architectures and the finite logarithms (n,) of their last losses."""
+    def fit(cls, space: SearchSpace, archs: Sequence[Any], losses: np.ndarray) -> LossModel:
+        """From n >= 2 architectures and their finite (n,) log losses."""
         features = _features(space, archs)
         kernel = _kernel(features, features)
         means = kernel.mean(0)
         centred = kernel - means - means[:, None] + means.mean()
-        offset = float(log_losses.mean())
-        weights = np.linalg.solve(centred + PENALTY * np.eye(len(kernel)), log_losses - offset)
+        offset = float(losses.mean())
+        weights = np.linalg.solve(centred + PENALTY * np.eye(len(kernel)), losses - offset)
         return cls(space, features, weights, means, offset)
 
     def predict(self, archs: Sequence[Any]) -> np.ndarray:
-        """(m,) foretold logarithms."""
+        """(m,) predicted log losses."""
         kernel = _kernel(_features(self.space, archs), self.features)
         centred = kernel - kernel.mean(1, keepdims=True) - self.means + self.means.mean()
         return self.offset + centred @ self.weights
 
-    def least(self, evaluated: Sequence[Any], rng: np.random.Generator, size: Size | None = None) -> Any:
-        """The architecture with the least foretold loss, times what its size makes of it, that a walk finds.
+    def least(
+        self,
+        evaluated: Sequence[Any],
+        rng: np.random.Generator,
+        penalties: Callable[[Sequence[Any]], np.ndarray] = lambda archs: np.zeros(len(archs)),
+    ) -> Any:
+        """The architecture of the least predicted log loss, with what `penalties` (n,) add to it, that a walk finds.
 
         It sets out from the best of the evaluated ones and of DRAWS random ones, and moves while that is better.
         """
-        size = size or Size(self.space)
 
-        def judged(archs: Sequence[Any]) -> np.ndarray:
-            return self.predict(archs) + size.log_factors(archs)
+        def judge(archs: Sequence[Any]) -> np.ndarray:
+            return self.predict(archs) + penalties(archs)
 
         drawn = [*evaluated, *(self.space.sample(rng) for _ in range(DRAWS))]
         drawn = [arch for arch in drawn if self.space.reaches_output(arch)]
-        foretold = judged(drawn)
+        predicted = judge(drawn)
         ends: list[tuple[float, Any]] = []
-        for start in np.argsort(foretold, kind="stable")[:STARTS]:
-            best, arch = float(foretold[start]), drawn[start]
+        for start in np.argsort(predicted, kind="stable")[:STARTS]:
+            best, arch = float(predicted[start]), drawn[start]
             for _ in range(MAX_MOVES):
                 near = [other for other in self.space.neighbours(arch) if self.space.reaches_output(other)]
-                if not near or (losses := judged(near)).min() >= best:
+                if not near or (losses := judge(near)).min() >= best:
                     break
                 best, arch = float(losses.min()), near[int(losses.argmin())]
             ends.append((best, arch))

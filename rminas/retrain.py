@@ -167,9 +167,9 @@ def _retrain(config: RetrainConfig, stem: str, text: str, processes: Processes) 
 
 
 def _load_images(config: RetrainConfig) -> ImageSet:
-    from rminas.task import load_config_images
+    from rminas.inputs import load_data
 
-    images = load_config_images(config)
+    images = load_data(config.data)
     if config.train.cutout > images.image_size:
         raise InputError(
             f"TRAIN.CUTOUT is {config.train.cutout}, which leaves nothing of images {images.image_size} pixels wide"

@@ -1,301 +1,187 @@
-"""The search loop: random cells, then what the forest proposes, until enough positives; then the vote.
-
-The state of a search is the list of its evaluations and nothing else, so it goes on from any prefix of them.
-"""
+"""A search as the settings want it: strategy, stopping policy and choice of the result put together, and summed up."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from common.errors import InputError
+from common.evaluators.base import Evaluator
+from common.execution.base import Executor
 from common.metrics import kendall_tau, spearman
-from common.spaces import SearchSpace
-from common.training.population import Bounds, Finished
-from rminas.config import Config, Rminas
-from rminas.draws import rng_for
-from rminas.model import LossModel
-from rminas.race import Race, foretell
-from rminas.sampler import ForestSampler, SamplerSettings, freeze_threshold
-from rminas.size import Size
-from rminas.task import Truth
-from rminas.vote import VOTES, Votes
-
-WARMUP, FOREST = "warmup", "forest"
-Election = Callable[[Size, Sequence["Evaluation"], list[int], int, int], Any]
+from common.search import Evaluation, History, StoppingPolicy, Strategy, make_strategy, run_search
+from common.spaces.base import SearchSpace
+from rminas.accuracy import AccuracyTable
+from rminas.cheap import NO_WEIGHING, CheapScore
+from rminas.config import Rminas
+from rminas.elections import ELECTIONS, FinishedSearch, choose
+from rminas.forest import FOREST, ForestSearch, ForestSettings, Judgement
+from rminas.race import Race
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """One evaluated architecture.
+class SearchOutcome:
+    """A finished search and what was chosen from it. gave_up: why it ended early; empty if it did not."""
 
-    losses: float64, +inf where it diverged or was never trainable; (steps + 1,), fewer when it was stopped on the way.
-    """
-
-    index: int
-    phase: str
-    arch: Any
-    losses: np.ndarray
-    train_s: float
-    propose_s: float
-    stopped: bool = False
+    search: FinishedSearch
+    found: Any
+    gave_up: str = ""
 
     @property
-    def loss(self) -> float:
-        """The loss after the last update, +inf for a candidate that was stopped."""
-        return math.inf if self.stopped else float(self.losses[-1])
-
-    def record(self, space: SearchSpace, seed: int, positive: bool | None) -> dict[str, Any]:
-        """As a line of the run's records; `positive` is None as long as no threshold is known."""
-        return {
-            "seed": seed,
-            "index": self.index,
-            "phase": self.phase,
-            "arch": space.format(self.arch),
-            "loss": self.loss,
-            "positive": positive,
-            "losses": self.losses,
-            "train_s": self.train_s,
-            "propose_s": self.propose_s,
-        }
+    def history(self) -> History:
+        return self.search.history
 
 
-@dataclass(frozen=True)
-class Searched:
-    """A finished search. `gave_up` says why it ended before enough positives were found; empty if it did not."""
+def search(
+    settings: Rminas,
+    space: SearchSpace,
+    evaluator: Evaluator,
+    seed: int,
+    cheap: Evaluator | None = None,
+    executor: Executor | None = None,
+    past: Mapping[int, Evaluation] | None = None,
+    on_evaluation: Callable[[Evaluation, History], object] = lambda evaluation, history: None,
+) -> SearchOutcome:
+    """Searches with one seed; see `common.search.run_search` for the last four.
 
-    evaluations: list[Evaluation]
-    size: Size
-    scores: np.ndarray  # (n,) of the evaluations, lower is better: losses times what the size makes of them
-    threshold: float  # of the scores
-    positive: np.ndarray  # (n,) bool
-    voters: list[int]  # indices of the evaluations that voted, lowest score first
-    elected: dict[str, Any]  # by every rule of ELECTIONS
-    found: Any  # by RMINAS.VOTE
-    gave_up: str
-
-
-def by_votes(votes: Votes) -> Election:
-    """What the voters' codes speak for (published)."""
-
-    def elect(size: Size, evaluations: Sequence[Evaluation], voters: list[int], seed: int, steps: int) -> Any:
-        space = size.space
-        codes = space.to_codes([evaluations[i].arch for i in voters])
-        return space.most_voted(votes(codes, space.choices))
-
-    return elect
-
-
-def by_model(size: Size, evaluations: Sequence[Evaluation], voters: list[int], seed: int, steps: int) -> Any:
-    """The least score that a model of all evaluations foretells; those that diverged count as the worst."""
-    known = [e for e in evaluations if np.isfinite(e.losses[0])]
-    logs = foretell([e.losses for e in known], steps)
-    worst = float(logs[np.isfinite(logs)].max())
-    archs = [e.arch for e in known]
-    model = LossModel.fit(size.space, archs, np.where(np.isfinite(logs), logs, worst))
-    return model.least(archs, rng_for(seed, "model"), size)
+    Args: cheap: what `settings.size` is the weight of; needed where that is not 0.
+    Raises: InputError when no architecture of the warm-up has a value, or `past` holds others than are proposed.
+    """
+    strategy = make_search(settings, space, seed, cheap)
+    stopping = make_stopping(settings, strategy)
+    forest = isinstance(strategy, ForestSearch)
+    budget = settings.rf_warmup if forest and not settings.rf_succ else settings.max_evaluations
+    done = run_search(strategy, evaluator, budget, executor, stopping, past, on_evaluation)
+    judged = judge(strategy, done.history)
+    gave_up = done.ended
+    if forest and not gave_up:
+        found = int(judged.positive[settings.rf_warmup :].sum())
+        if found < settings.rf_succ:
+            gave_up = (
+                f"{found} of {settings.rf_succ} positives after {len(done.history)} evaluations "
+                "(RMINAS.MAX_EVALUATIONS)"
+            )
+    finished = FinishedSearch(space, seed, done.history, judged, settings.top)
+    return SearchOutcome(finished, choose(settings.vote, finished), gave_up)
 
 
-# How the result is chosen from the evaluations; also a name for RMINAS.VOTE.
-ELECTIONS: dict[str, Election] = {**{rule: by_votes(votes) for rule, votes in VOTES.items()}, "model": by_model}
-
-# Architectures, and the bounds of each (none: nobody is stopped) -> their trajectories, as they finish.
-Evaluate = Callable[[Sequence[Any], Sequence[Bounds]], Iterator[Finished]]
-
-
-def read_evaluations(
-    records: Iterable[dict[str, Any]], space: SearchSpace, seed: int, steps: int
-) -> dict[int, Evaluation]:
-    """The evaluations of one seed out of a run's records, by index. Raises InputError for a damaged record."""
-    found: dict[int, Evaluation] = {}
-    for record in records:
-        if record.get("seed") != seed:
-            continue
-        try:
-            index = int(record["index"])
-            losses = np.array([np.inf if loss is None else loss for loss in record["losses"]], dtype=np.float64)
-            if index in found or not 1 <= len(losses) <= steps + 1:
-                raise ValueError(f"evaluation {index} with {len(losses)} losses")
-            timing = float(record["train_s"]), float(record["propose_s"])
-            arch, stopped = space.parse(record["arch"]), len(losses) <= steps
-            found[index] = Evaluation(index, record["phase"], arch, losses, *timing, stopped)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"the records of seed {seed} are damaged after {len(found)} evaluations ({error})"
-            ) from None
-    return found
+def make_search(settings: Rminas, space: SearchSpace, seed: int, cheap: Evaluator | None = None) -> Strategy:
+    """The strategy of the settings; `cheap` as for `search`."""
+    if settings.strategy != ForestSearch.name:
+        return make_strategy(settings.strategy, space, seed)
+    assert cheap is not None or not settings.size
+    own = ForestSettings(
+        warmup=settings.rf_warmup,
+        quantile=settings.rf_thresrate,
+        positives=settings.rf_succ,
+        trees=settings.forest,
+        candidates=settings.candidates,
+        round=settings.round,
+        first_round=settings.race_full if settings.race else 0,
+        isomorphic_once=settings.isomorphic_once,
+    )
+    return ForestSearch(space, seed, own, cheap=None if cheap is None else CheapScore(cheap, settings.size))
 
 
-def check_reachable(config: Config, space: SearchSpace) -> None:
+def make_stopping(settings: Rminas, strategy: Strategy) -> StoppingPolicy:
+    """The stopping policy of the settings; only the forest's search says what is worth finishing."""
+    if not settings.race or not isinstance(strategy, ForestSearch):
+        return StoppingPolicy()
+    return Race(strategy, settings.race, settings.race_full)
+
+
+def judge(strategy: Strategy, history: History) -> Judgement:
+    """What the strategy makes of a history; of one that knows no positives, the values alone."""
+    if isinstance(strategy, ForestSearch):
+        return strategy.judge(history)
+    return Judgement(history.values, math.nan, np.zeros(len(history), dtype=bool), NO_WEIGHING)
+
+
+def is_positive(strategy: Strategy, evaluation: Evaluation, history: History) -> bool | None:
+    """Whether an evaluation of the round after `history` is positive; None before there is a threshold."""
+    if evaluation.phase != FOREST:
+        return None
+    judged = judge(strategy, history)
+    return bool(judged.weighing.scores(np.array([evaluation.value]), [evaluation.arch])[0] > judged.threshold)
+
+
+def check_reachable(settings: Rminas, space: SearchSpace) -> None:
     """Raises InputError when the bounds of the search leave no room for the positives that are asked for."""
-    r = config.rminas
-    needed = r.rf_warmup + r.rf_succ
-    if needed > r.max_evaluations:
-        left = max(r.max_evaluations - r.rf_warmup, 0)
+    if settings.strategy != ForestSearch.name:
+        return
+    needed = settings.rf_warmup + settings.rf_succ
+    if needed > settings.max_evaluations:
+        left = max(settings.max_evaluations - settings.rf_warmup, 0)
         raise InputError(
-            f"RMINAS.RF_SUCC {r.rf_succ} can never be reached: RF_WARMUP {r.rf_warmup} leaves {left} of "
-            f"MAX_EVALUATIONS {r.max_evaluations}; raise it to {needed} at least"
+            f"RMINAS.RF_SUCC {settings.rf_succ} can never be reached: RF_WARMUP {settings.rf_warmup} leaves {left} of "
+            f"MAX_EVALUATIONS {settings.max_evaluations}; raise it to {needed} at least"
         )
     if space.size is not None and needed > space.size:
         raise InputError(
-            f"RMINAS.RF_SUCC {r.rf_succ} can never be reached: RF_WARMUP and RF_SUCC ask for {needed} cells, "
+            f"RMINAS.RF_SUCC {settings.rf_succ} can never be reached: RF_WARMUP and RF_SUCC ask for {needed} cells, "
             f"{space.title} has {space.size}"
         )
 
 
-def search(
-    config: Config,
-    space: SearchSpace,
-    evaluate: Evaluate,
-    seed: int,
-    past: Mapping[int, Evaluation] | None = None,
-    on_evaluation: Callable[[Evaluation, bool | None], object] = lambda evaluation, positive: None,
-) -> Searched:
-    """Searches, taking from `past` what has been evaluated before; `on_evaluation` gets each new evaluation.
-
-    The search goes in rounds. What a round holds and where its candidates are stopped depends on the rounds before it
-    alone, so that it does not matter in which order its candidates finish, nor where a search was killed. The warm-up
-    is one round (of many where candidates race, since the later ones are judged by the earlier); after it a round has
-    RMINAS.ROUND candidates, 1 as published.
-
-    Raises: InputError when no cell of the warm-up has a finite loss, or `past` holds other cells than are proposed.
-    """
-    r = config.rminas
-    identity = space.canonical_key if r.isomorphic_once else space.format
-    sampler = ForestSampler(space, SamplerSettings(r.rf_warmup, r.rf_thresrate, r.forest, r.candidates), seed, identity)
-    race = Race(r.race, r.race_full)
-    evaluations: list[Evaluation] = []
-    gave_up = ""
-    while True:
-        index = len(evaluations)
-        # From the first round alone: later ones are of candidates that were chosen, or stopped by their losses.
-        random = evaluations[: _warmup_round(0, r)]
-        size = Size.learnt(space, r.size, [e.arch for e in random], [e.loss for e in random])
-        factors = np.exp(size.log_factors([e.arch for e in evaluations]))
-        scores = np.array([e.loss for e in evaluations]) * factors
-        threshold, positive = _judge(scores, r.rf_warmup, r.rf_thresrate)
-        found = int(positive[r.rf_warmup :].sum())
-        if index >= r.rf_warmup and found >= r.rf_succ:
-            break
-        if index >= r.max_evaluations:
-            gave_up = f"{found} of {r.rf_succ} positives after {index} evaluations (RMINAS.MAX_EVALUATIONS)"
-            break
-        started = time.perf_counter()
-        seen = {identity(evaluation.arch) for evaluation in evaluations}
-        if index < r.rf_warmup:
-            phase = WARMUP
-            archs = sampler.warmup_round(index, _warmup_round(index, r), seen)
-        else:
-            phase, count = FOREST, min(r.round, r.max_evaluations - index)
-            archs = sampler.propose(index, count, seen, [e.arch for e in evaluations], positive)
-        if not archs:
-            gave_up = f"{found} of {r.rf_succ} positives when no unevaluated cell turned up after {index} evaluations"
-            break
-        trajectories = [e.losses * factor for e, factor in zip(evaluations, factors, strict=True)]
-        goal = math.log(threshold) if threshold > 0 and phase == FOREST else None
-        bounds = race.bounds(trajectories, goal, r.rf_thresrate, r.observe)
-        own = np.exp(size.log_factors(archs))
-        each = [{step: bound / factor for step, bound in bounds.items()} for factor in own.tolist()] if bounds else []
-        limits = [math.nan] * len(archs) if phase == WARMUP else (threshold / own).tolist()
-        propose_s = (time.perf_counter() - started) / len(archs)
-
-        def keep(evaluation: Evaluation, first: int = index, limits: list[float] = limits) -> None:
-            limit = limits[evaluation.index - first]
-            on_evaluation(evaluation, None if math.isnan(limit) else evaluation.loss < limit)
-
-        evaluations += evaluate_round(index, phase, archs, propose_s, past or {}, evaluate, each, r.observe, keep)
-    order = np.argsort(scores, kind="stable")
-    voters = [int(i) for i in order if positive[i]][: r.top]
-    elected = {rule: elect(size, evaluations, voters, seed, r.observe) for rule, elect in ELECTIONS.items()}
-    return Searched(evaluations, size, scores, threshold, positive, voters, elected, elected[r.vote], gave_up)
+def expected_evaluations(settings: Rminas, done: int, positives: int) -> int:
+    """How many there will be, by the rate of positives so far (after the warm-up, at least one counts as found)."""
+    if settings.strategy != ForestSearch.name:
+        return settings.max_evaluations
+    tried = max(done - settings.rf_warmup, 0)
+    missing = max(settings.rf_succ - positives, 0)
+    more = math.ceil(missing * max(tried, 1) / max(positives, 1)) if tried else missing
+    return min(settings.max_evaluations, max(done, settings.rf_warmup) + more)
 
 
-def _warmup_round(index: int, r: Rminas) -> int:
-    """Candidates of the warm-up's round that begins at `index`."""
-    left = r.rf_warmup - index
-    if not r.race:
-        return left
-    return min(left, r.race_full if index == 0 else max(r.round, r.race_full // 2))
-
-
-def evaluate_round(
-    first: int,
-    phase: str,
-    archs: Sequence[Any],
-    propose_s: float,
-    past: Mapping[int, Evaluation],
-    evaluate: Evaluate,
-    bounds: Sequence[Bounds],
-    steps: int,
-    on_evaluation: Callable[[Evaluation], object],
-) -> list[Evaluation]:
-    """The evaluations of `archs`, numbered from `first` on and in order; what `past` has of them is not computed again.
-
-    Raises: InputError when `past` holds others under these numbers.
-    """
-    done = {index: past[index] for index in range(first, first + len(archs)) if index in past}
-    for index, evaluation in done.items():
-        if evaluation.arch != archs[index - first]:
-            raise InputError(
-                f"evaluation {index} in the records is of another cell than this search evaluates there: "
-                "another version or setting made them; name another OUT_DIR or NAME"
-            )
-    missing = [index for index in range(first, first + len(archs)) if index not in done]
-    last = time.perf_counter()
-    waiting, theirs = ([its[index - first] for index in missing] if its else [] for its in (archs, bounds))
-    for position, losses in evaluate(waiting, theirs) if missing else ():
-        index, now = missing[position], time.perf_counter()
-        # From one finish to the next: these add up to the time the round has taken, however many ran at once.
-        stopped = len(losses) <= steps
-        done[index] = Evaluation(index, phase, archs[index - first], losses, now - last, propose_s, stopped)
-        on_evaluation(done[index])
-        last = time.perf_counter()
-    return [done[index] for index in sorted(done)]
-
-
-def _judge(scores: np.ndarray, warmup: int, quantile: float) -> tuple[float, np.ndarray]:
-    """The threshold, frozen after the warm-up, and which scores are positive; before it NaN, and none."""
-    if not len(scores):
-        return float("nan"), np.zeros(0, dtype=bool)
-    threshold = freeze_threshold(scores[:warmup], quantile)
-    if np.isnan(threshold) and len(scores) >= warmup:
-        raise InputError(f"none of the {warmup} cells of the warm-up has a finite loss: lower OPTIM.BASE_LR")
-    return threshold, scores < threshold
-
-
-def summarize_seed(searched: Searched, truth: Truth, seed: int, config: Config) -> dict[str, Any]:
+def summarize_seed(outcome: SearchOutcome, accuracies: AccuracyTable) -> dict[str, Any]:
     """What a search found, for the run's summary; accuracies in percent, times in seconds."""
-    evaluations = searched.evaluations
-    loss = np.array([evaluation.loss for evaluation in evaluations])
-    accuracy = np.array([truth.accuracy(evaluation.arch) for evaluation in evaluations])
-    known, trained = ~np.isnan(accuracy), np.isfinite(loss)
-    score = np.where(trained, -loss, -np.finfo(np.float64).max)
-    judged = -searched.scores
-    best = int(np.argmin(loss))
+    search, history = outcome.search, outcome.history
+    judged = search.judged
+    accuracy, values = accuracies.accuracies(history.archs), history.values
+    known, usable = ~np.isnan(accuracy), np.isfinite(values)
+    ranked = np.where(usable, values, -np.finfo(np.float64).max)
+    updates = [len(e.outcome.trajectory) - 1 for e in history if len(e.outcome.trajectory) and _started(e)]
+    best = int(np.argmax(ranked))
     return {
-        "seed": seed,
-        "found": truth.look_up(searched.found),
-        "elected": {rule: truth.look_up(arch) for rule, arch in searched.elected.items()},
-        "lowest_loss": {**truth.look_up(evaluations[best].arch), "loss": float(loss[best])},
-        "evaluations": len(evaluations),
-        "without_training": sum(bool(np.isinf(e.losses[0])) for e in evaluations),
-        "stopped": sum(e.stopped for e in evaluations),
-        "updates": sum(len(e.losses) - 1 for e in evaluations if np.isfinite(e.losses[0])),
-        "positives": int(searched.positive[config.rminas.rf_warmup :].sum()),
-        "voters": len(searched.voters),
-        "gave_up": searched.gave_up,
-        "threshold": searched.threshold,
-        "search_s": float(sum(e.train_s + e.propose_s for e in evaluations)),
-        "propose_s": float(sum(e.propose_s for e in evaluations)),
-        "kendall_tau": kendall_tau(score[known], accuracy[known]),
-        "spearman": spearman(score[known], accuracy[known]),
-        "kendall_tau_trained": kendall_tau(score[known & trained], accuracy[known & trained]),
-        # Of what the search went by: the same as above where the size has no weight.
-        "kendall_tau_scores": kendall_tau(judged[known & trained], accuracy[known & trained]),
-        "size_exponent": searched.size.exponent,
+        "seed": search.seed,
+        "found": accuracies.look_up(outcome.found),
+        "chosen_by": {rule: accuracies.look_up(arch) for rule, arch in _choices(search).items()},
+        "best_value": {**accuracies.look_up(history[best].arch), "value": float(values[best])},
+        "evaluations": len(history),
+        "without_training": sum(not _started(e) for e in history),
+        "stopped": sum(e.outcome.stopped for e in history),
+        "updates": sum(updates),
+        "positives": sum(bool(p) for e, p in zip(history, judged.positive, strict=True) if e.phase == FOREST),
+        "voters": len(search.voters),
+        "gave_up": outcome.gave_up,
+        "threshold": judged.threshold,
+        "search_s": float(sum(e.evaluate_s + e.propose_s for e in history)),
+        "propose_s": float(sum(e.propose_s for e in history)),
+        "kendall_tau": kendall_tau(ranked[known], accuracy[known]),
+        "spearman": spearman(ranked[known], accuracy[known]),
+        "kendall_tau_trained": kendall_tau(ranked[known & usable], accuracy[known & usable]),
+        # Of what the search went by: the same as above where a cheap score has no weight.
+        "kendall_tau_scores": kendall_tau(judged.scores[known & usable], accuracy[known & usable]),
+        "cheap_slope": judged.weighing.slope,
     }
+
+
+def _started(evaluation: Evaluation) -> bool:
+    """Whether it had a value to begin with: an architecture whose input does not reach its output has none."""
+    trajectory = evaluation.outcome.trajectory
+    return bool(np.isfinite(trajectory[0])) if len(trajectory) else evaluation.outcome.usable
+
+
+def _choices(search: FinishedSearch) -> dict[str, Any]:
+    """What every rule that can be used on this search would have chosen."""
+    found = {}
+    for rule in ELECTIONS:
+        try:
+            found[rule] = choose(rule, search)
+        except InputError:  # no votes, nothing to learn from
+            continue
+    return found

@@ -43,18 +43,3 @@ CENTRINGS: dict[str, Callable[[Tensor], Tensor]] = {"biased": centred, "unbiased
 def unit(matrices: Tensor) -> Tensor:
     """(..., B, B) scaled to Frobenius norm 1; NaN for a matrix of zeros (constant features)."""
     return matrices / matrices.square().sum((-2, -1), keepdim=True).sqrt()
-
-
-def linear_cka(x: Tensor, y: Tensor, hsic: str = "biased") -> Tensor:
-    """Linear CKA of two feature batches, a scalar; in [0, 1] when biased, at most 1 when unbiased.
-
-    CKA = <K, L> / (||K|| ||L||) with K, L the centred Gram matrices (Kornblith et al. 2019). NaN when either side's
-    features are the same for all images.
-
-    Args: x: (B, ...) and y: (B, ...), the same B images in the same order. hsic: a key of CENTRINGS.
-    Raises: ValueError if the numbers of images differ.
-    """
-    if len(x) != len(y):
-        raise ValueError(f"{len(x)} images on one side, {len(y)} on the other")
-    centre = CENTRINGS[hsic]
-    return (unit(centre(grams([x]))) * unit(centre(grams([y])))).sum()

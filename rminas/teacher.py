@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,10 +101,12 @@ def train_teacher(
     device: torch.device | str,
     out: Path,
     on_epoch: Callable[[int, float, float], object] = lambda epoch, loss, acc: None,
+    taps: Sequence[str] = (),
 ) -> TappedNetwork:
     """A trained teacher as `load_teacher` returns it, from `out` where the same training has already written it there.
 
     Beside `out` the training keeps `<out>.resume`, from which it goes on when it was killed.
+    Args: name, taps: see `build_teacher`.
     Raises: InputError when `out` is something else than the result of the same training.
     """
     import torch
@@ -121,7 +123,7 @@ def train_teacher(
     else:
         rngs = named_rngs(seed, "weights", "training")
         with torch_seeded(rngs["weights"]):
-            network = build_teacher(name, images.num_classes)
+            network = build_teacher(name, images.num_classes, taps)
         resume = out.with_name(out.name + ".resume")
         history = train_classifier(network, images, settings, rngs["training"], device, resume, on_epoch)
         stored = {
@@ -133,7 +135,7 @@ def train_teacher(
         }
         write_atomic(out, lambda file: torch.save(stored, file))
         resume.unlink()
-    return load_teacher(name, out, images.num_classes, device)
+    return load_teacher(name, out, images.num_classes, device, taps)
 
 
 if __name__ == "__main__":

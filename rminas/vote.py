@@ -1,14 +1,12 @@
-"""What the best positives speak for: how much, for every choice at every position. The space elects from that."""
+"""What the best positives speak for: how much, for every choice at every position (`space.most_voted` decides)."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 
 
 def vote_sum(codes: np.ndarray, choices: int) -> np.ndarray:
-    """(L, choices) float64: how many of (n, L) codes have each choice; with it the most frequent ones are elected."""
+    """(L, choices) float64: how many of (n, L) codes have each choice; with it the most frequent ones win."""
     return np.stack([np.bincount(column, minlength=choices) for column in codes.T]).astype(np.float64)
 
 
@@ -39,11 +37,3 @@ def vote_index(codes: np.ndarray, choices: int) -> np.ndarray:
     """
     winners = vote_sum(codes, choices)[:, 1:].argmax(1) + 1
     return np.eye(choices)[winners] * winners[:, None]
-
-
-Votes = Callable[[np.ndarray, int], np.ndarray]
-VOTES: dict[str, Votes] = {
-    "sum": vote_sum,
-    "greedy": vote_greedy,
-    "index": vote_index,
-}

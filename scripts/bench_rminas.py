@@ -1,56 +1,90 @@
-"""Evaluating RMI-NAS candidates, one at a time against the engines: evaluations a second, memory, and where time goes.
+"""Evaluating RMI-NAS candidates, one at a time against the executors: evaluations a second, memory, where time goes.
 
-Images and teacher are made, candidates are random NAS-Bench-201 cells: nothing has to be at hand. Ends with a line
-`ratio X.X`: evaluations a second of the engine that a search would use on this device over one at a time.
+Images and teacher are made, candidates are random NAS-Bench-201 cells: nothing has to be at hand. All ways are measured
+in turn, several times over, so that a machine that is slower for a while is slower for all of them; told are medians,
+least and most. Ends with a line `ratio X.X`: evaluations a second of the executor that a search would use on this
+device over one at a time, the median of the repetitions' own ratios. Where these differ more among each other than
+their median does from 1, there is no such line.
 """
 
 from __future__ import annotations
 
 import math
-import resource
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.cli import OneLineParser, run_command
+from common.cli import OneLineParser, run_program
 from common.devices import DEVICES, device_title, pick_device
 
+if TYPE_CHECKING:
+    import torch
+
+    from common.execution import Executor
+    from common.spaces import SearchSpace
+    from rminas.rmi import RmiEvaluator
+
 PROG = "python scripts/bench_rminas.py"
-FAST = Path(__file__).resolve().parent.parent / "configs" / "nb201_cifar10_fast.yaml"
+FAST = "nb201_cifar10_fast"
 POPULATIONS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 UPDATES = 150  # of a published evaluation
 EVALUATIONS = 300  # about those of a published search
 
 
-@dataclass(frozen=True)
-class Rate:
-    """What one way of evaluating costs: seconds a candidate needs to be ready and for one update, and peak memory."""
+@dataclass
+class Way:
+    """A way of evaluating candidates, and what it has cost in every repetition.
+
+    ready_s, update_s: seconds a candidate needs to be ready and for one update.
+    """
 
     name: str
     width: int
-    ready_s: float
-    update_s: float
-    memory_gib: float
+    executor: Executor
+    evaluator: RmiEvaluator
+    archs: Sequence[Any]
+    ready_s: list[float] = field(default_factory=list)
+    update_s: list[float] = field(default_factory=list)
+    memory_gib: float = math.nan
 
     @property
-    def per_second(self) -> float:
-        """Evaluations of UPDATES updates."""
-        return 1 / (self.ready_s + UPDATES * self.update_s)
+    def rates(self) -> np.ndarray:
+        """Evaluations of UPDATES updates a second, by repetition."""
+        return 1 / (np.array(self.ready_s) + UPDATES * np.array(self.update_s))
+
+    def measure(self, updates: int) -> None:
+        """One repetition: from runs of two lengths."""
+        seconds = []
+        for count in (1, 1 + updates):
+            started = time.perf_counter()
+            self.run(count)
+            seconds.append((time.perf_counter() - started) / len(self.archs))
+        update = max(1e-9, (seconds[1] - seconds[0]) / updates)
+        self.update_s.append(update)
+        # A run of one update makes one update and a forward pass more.
+        self.ready_s.append(max(0.0, seconds[0] - 1.5 * update))
+
+    def run(self, updates: int) -> None:
+        from common.evaluators import Request
+
+        evaluator = replace(self.evaluator, training=replace(self.evaluator.training, steps=updates))
+        list(self.executor.run(evaluator, [Request(arch) for arch in self.archs]))
 
 
 def main() -> None:
     parser = OneLineParser(PROG, __doc__ or "")
     add = parser.add_argument
     add("--device", choices=DEVICES, default="auto", help="where to compute")
-    add("--quick", action="store_true", help="a few updates of few candidates: under a minute on 2 cores")
+    add("--quick", action="store_true", help="a few updates of few candidates: a minute on 2 cores")
     add("--image_size", type=int, default=32, help="pixels along a side")
     add("--batch_size", type=int, default=32, help="images in the batch")
     add("--updates", type=int, default=12, help="updates that are timed")
+    add("--repeat", type=int, default=5, metavar="N", help="times that everything is measured")
     add(
         "--populations",
         type=int,
@@ -64,6 +98,8 @@ def main() -> None:
 
     import torch
 
+    from common.execution.processes import Processes
+
     device = pick_device(args.device)
     gpu = device.type == "cuda"
     updates = 3 if args.quick else args.updates
@@ -73,139 +109,133 @@ def main() -> None:
     cells = _cells(evaluator.space, max(*populations, 4 if args.quick else 16))
     some = cells[: 4 if args.quick else 16]
 
-    rates = [_one(evaluator, some, updates)]
-    if not gpu:
-        rates += [_workers(evaluator, some, updates)]
-    rates += [rate for width in populations if (rate := _fused(evaluator, cells[:width], updates)) is not None]
-    used = "fused" if gpu else "workers"  # what RMINAS.ENGINE auto takes
-    chosen = max((rate for rate in rates if rate.name == used), key=lambda rate: rate.per_second)
-    lines = [*_table(rates), "", *_floor(evaluator, some, chosen), ""]
-    width = max(r.width for r in rates if r.name == "fused")
+    ways = _ways(evaluator, cells, some, populations)
+    for way in list(ways):
+        if gpu:
+            torch.cuda.reset_peak_memory_stats(device)
+        try:
+            way.run(2)  # processes start, kernels are chosen and loaded
+        except torch.cuda.OutOfMemoryError:
+            ways.remove(way)
+        way.memory_gib = _peak_memory(device)
+    for _ in range(args.repeat):
+        for way in ways:
+            way.measure(updates)
+    for way in ways:
+        way.executor.close()
+        if isinstance(way.executor, Processes) and way.width > 1:
+            time.sleep(1)  # until they have ended: only then they are counted
+            way.memory_gib = way.width * _peak_memory(device, children=True)
+    used = "together" if gpu else "processes"  # what EXECUTOR auto takes
+    chosen = max((way for way in ways if way.name == used), key=lambda way: float(np.median(way.rates)))
+    lines = [*_table(ways), "", *_floor(evaluator, some, chosen), ""]
+    width = max(way.width for way in ways if way.name == "together")
     lines += _parts(evaluator, cells[:width])
     if args.search:
         lines += ["", *_searches(evaluator)]
     title = device_title(device)
     made = (
         f"Made by `{PROG}`{' --quick' if args.quick else ''} on {title}, torch {torch.__version__}: batches of "
-        f"{args.batch_size} images of {args.image_size} px, {updates} updates timed."
+        f"{args.batch_size} images of {args.image_size} px, {updates} updates timed, {args.repeat} times."
     )
     print("\n".join(lines))
     print(f"\n{made}")
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
-        text = "\n".join(["# RMI-NAS candidates: one at a time against the engines", "", *lines, "", made, ""])
+        text = "\n".join(["# RMI-NAS candidates: one at a time against the executors", "", *lines, "", made, ""])
         (args.out / f"bench_rminas_{device.type}.md").write_text(text)
-        _plot(rates, title, args.out / f"bench_rminas_{device.type}.png")
+        _plot(ways, title, args.out / f"bench_rminas_{device.type}.png")
+    ratios = chosen.rates / ways[0].rates
     print(f"{chosen.name} ({chosen.width} at once) over one at a time, evaluations a second:")
-    print(f"ratio {chosen.per_second / rates[0].per_second:.1f}")
+    print(f"{_ratio(ratios)} over {args.repeat} repetitions")
+    if is_clear(ratios):
+        print(f"ratio {np.median(ratios):.1f}")
 
 
-def _evaluator(device: Any, side: int, batch: int) -> Any:
+def is_clear(ratios: np.ndarray) -> bool:
+    """Whether ratios differ less among each other than their median does from 1."""
+    return bool(np.ptp(ratios) < abs(np.median(ratios) - 1))
+
+
+def _ratio(ratios: np.ndarray) -> str:
+    spread = f"{ratios.min():.2f} to {ratios.max():.2f}"
+    return f"{np.median(ratios):.2f} ({spread})" if is_clear(ratios) else f"not clear: {spread}"
+
+
+def _evaluator(device: torch.device, side: int, batch: int) -> RmiEvaluator:
     import torch
 
     from common.networks.teachers import build_teacher
-    from common.spaces import Skeleton, search_space
+    from common.spaces import make_space
     from common.training.population import CandidateSettings
-    from rminas.evaluator import Evaluator
-    from rminas.objective import Objective
+    from rminas.loss import RmiLoss
+    from rminas.rmi import RmiEvaluator
 
     torch.manual_seed(0)
     x, y = torch.randn(batch, 3, side, side).to(device), torch.randint(10, (batch,)).to(device)
     with torch.no_grad():
         taps = build_teacher("resnet20", 10).to(device).forward_taps(x)[1]
-    settings = CandidateSettings(UPDATES, lr=0.1, channels_last=True)
-    return Evaluator(search_space("nasbench201", Skeleton(10, side)), 0, x, Objective.of(taps, y), settings)
+    training = CandidateSettings(UPDATES, lr=0.1, channels_last=True)
+    space = make_space("nasbench201", num_classes=10, image_size=side)
+    return RmiEvaluator(space, 0, x, RmiLoss.of(taps, y), training)
 
 
-def _cells(space: Any, count: int) -> list[Any]:
+def _cells(space: SearchSpace, count: int) -> list[Any]:
     drawn = space.sample_distinct(count + 20, np.random.default_rng(0))
     return [cell for cell in drawn if space.reaches_output(cell)][:count]
 
 
-def _timed(
-    evaluator: Any, archs: Sequence[Any], updates: int, run: Callable[..., Iterator[Any]]
-) -> tuple[float, float]:
-    """Seconds a candidate, to be ready (what is done once) and for one update: from runs of two lengths."""
-    seconds = []
-    for count in (1, 1 + updates):
-        task = replace(evaluator, settings=replace(evaluator.settings, steps=count))
-        started = time.perf_counter()
-        list(run(task, archs, ()))
-        seconds.append((time.perf_counter() - started) / len(archs))
-    update = max(1e-9, (seconds[1] - seconds[0]) / updates)
-    return max(0.0, seconds[0] - 1.5 * update), update  # a run of one update makes one update and a forward pass more
+def _ways(evaluator: RmiEvaluator, cells: Sequence[Any], some: Sequence[Any], populations: Sequence[int]) -> list[Way]:
+    """One at a time, processes on a CPU, and fused populations."""
+    from common.execution.processes import Processes
+    from common.execution.serial import Serial
+    from common.execution.together import Together
+
+    ways = [Way("one at a time", 1, Serial(), evaluator, some)]
+    if evaluator.x.device.type != "cuda":
+        processes = Processes()
+        ways.append(Way("processes", processes.count, processes, evaluator, some))
+    for width in populations:
+        ways.append(Way("together", width, Together(), replace(evaluator, width=width), cells[:width]))
+    return ways
 
 
-def _one(evaluator: Any, archs: Sequence[Any], updates: int) -> Rate:
-    from rminas.evaluator import one_by_one
+def _peak_memory(device: torch.device, children: bool = False) -> float:
+    """Peak memory in GiB: of the device on a GPU, else of this process so far, or of the largest that it started.
 
-    with _peak(evaluator.x.device) as peak:
-        list(one_by_one(replace(evaluator, settings=replace(evaluator.settings, steps=1)), archs[:1], ()))
-        ready, update = _timed(evaluator, archs, updates, one_by_one)
-    return Rate("one at a time", 1, ready, update, peak())
-
-
-def _workers(evaluator: Any, archs: Sequence[Any], updates: int) -> Rate:
-    from rminas.evaluator import choose_engine
-
-    engine = choose_engine("workers", 0, evaluator, archs[0])
-    try:
-        short = replace(evaluator, settings=replace(evaluator.settings, steps=1))
-        list(engine(short, archs, ()))  # the processes start
-        ready, update = _timed(evaluator, archs, updates, engine)
-    finally:
-        engine.close()
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-    return Rate("workers", engine.width, ready, update, peak * engine.width)
-
-
-def _fused(evaluator: Any, archs: Sequence[Any], updates: int) -> Rate | None:
-    import torch
-
-    from rminas.evaluator import fused
-
-    def run(task: Any, archs: Sequence[Any], bounds: Any) -> Iterator[Any]:
-        return fused(task, archs, bounds, width=len(archs))
-
-    with _peak(evaluator.x.device) as peak:
-        try:
-            if evaluator.x.device.type == "cuda":  # kernels are chosen and loaded
-                list(run(replace(evaluator, settings=replace(evaluator.settings, steps=2)), archs, ()))
-            ready, update = _timed(evaluator, archs, updates, run)
-        except torch.cuda.OutOfMemoryError:
-            return None
-    return Rate("fused", len(archs), ready, update, peak())
-
-
-@contextmanager
-def _peak(device: Any) -> Iterator[Callable[[], float]]:
-    """Peak memory in GiB: of the device on a GPU, else of this process so far."""
+    NaN where the system does not say (Windows).
+    """
     import torch
 
     if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        yield lambda: torch.cuda.max_memory_allocated(device) / 2**30
-    else:
-        yield lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    try:
+        import resource
+    except ImportError:
+        return math.nan
+    unit = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, kilobytes elsewhere
+    return resource.getrusage(resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def _table(rates: Sequence[Rate]) -> list[str]:
-    base = rates[0].per_second
+def _table(ways: Sequence[Way]) -> list[str]:
     lines = [
-        f"| engine | candidates at once | ready, ms | update, ms | evaluations/s ({UPDATES} updates) | ratio "
-        f"| {EVALUATIONS} evaluations, s | peak memory, GiB |",
+        f"| executor | candidates at once | ready, ms | update, ms | evaluations/s ({UPDATES} updates): median (least "
+        f"to most) | ratio | {EVALUATIONS} evaluations, s | peak memory, GiB |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for rate in rates:
+    for way in ways:
+        rate = float(np.median(way.rates))
         lines.append(
-            f"| {rate.name} | {rate.width} | {1e3 * rate.ready_s:.1f} | {1e3 * rate.update_s:.2f} "
-            f"| {rate.per_second:.3f} | {rate.per_second / base:.2f} | {EVALUATIONS / rate.per_second:.0f} "
-            f"| {rate.memory_gib:.2f} |"
+            f"| {way.name} | {way.width} | {1e3 * np.median(way.ready_s):.1f} | {1e3 * np.median(way.update_s):.2f} "
+            f"| {rate:.3f} ({way.rates.min():.3f} to {way.rates.max():.3f}) "
+            f"| {'1' if way is ways[0] else _ratio(way.rates / ways[0].rates)} | {EVALUATIONS / rate:.0f} "
+            f"| {way.memory_gib:.2f} |"
         )
-    return [*lines, "", "Milliseconds are a candidate's share. The whole search is reckoned from the rate."]
+    note = "Milliseconds are a candidate's share, medians. The whole search is reckoned from the rate."
+    return [*lines, "", note]
 
 
-def _floor(evaluator: Any, archs: Sequence[Any], chosen: Rate) -> list[str]:
+def _floor(evaluator: RmiEvaluator, archs: Sequence[Any], chosen: Way) -> list[str]:
     """How far the best way is from what the device could do at most."""
     import torch
 
@@ -229,7 +259,7 @@ def _floor(evaluator: Any, archs: Sequence[Any], chosen: Rate) -> list[str]:
         f"An update of a mean candidate is {flops / 1e9:.1f} GFLOP and moves about {moved / 1e9:.2f} GB. Measured: "
         f"{rate / 1e9:.0f} GFLOP/s (float32 matrix product), {bandwidth / 1e9:.0f} GB/s (copy). That is "
         f"{1e3 * flops / rate:.2f} ms of arithmetic and, past the caches, {1e3 * moved / bandwidth:.2f} ms of memory; "
-        f"with {chosen.name} it takes {1e3 * chosen.update_s:.2f} ms."
+        f"with {chosen.name} it takes {1e3 * np.median(chosen.update_s):.2f} ms."
     ]
 
 
@@ -246,7 +276,7 @@ def _best(run: Callable[[], object], device: Any) -> float:
     return min(seconds)
 
 
-def _parts(evaluator: Any, archs: Sequence[Any]) -> list[str]:
+def _parts(evaluator: RmiEvaluator, archs: Sequence[Any]) -> list[str]:
     """Where the time of a fused population goes."""
     import torch
 
@@ -270,54 +300,52 @@ def _parts(evaluator: Any, archs: Sequence[Any]) -> list[str]:
     population = part("fuse", lambda: fuse(programs, states, shape, best_convolution(device)))
     for _ in range(2):  # the second one counts
         outputs = part("forward", lambda: population.forward(evaluator.x))
-        losses = part("objective", lambda outputs=outputs: evaluator.objective.each(*outputs))
+        losses = part("loss", lambda outputs=outputs: evaluator.loss.each(*outputs))
         population.zero_grad()
         part("backward", losses.sum().backward)
         part("update", lambda: population.sgd_step(0.1, 0.9, 5e-4))
     once = ", ".join(f"{name} {1e3 * seconds[name]:.0f}" for name in ("build", "record", "fuse"))
-    each = ", ".join(f"{name} {1e3 * seconds[name]:.1f}" for name in ("forward", "objective", "backward", "update"))
+    each = ", ".join(f"{name} {1e3 * seconds[name]:.1f}" for name in ("forward", "loss", "backward", "update"))
     return [f"{len(archs)} fused candidates, ms: once {once}; each update {each} ({len(population.groups)} groups)."]
 
 
-def _searches(evaluator: Any) -> list[str]:
-    """Whole searches: published, one at a time; raced in rounds with this device's engine; by the fast config too."""
-    from rminas.config import Config, read_config
-    from rminas.evaluator import choose_engine
+def _searches(evaluator: RmiEvaluator) -> list[str]:
+    """Whole searches: published, one at a time; raced in rounds with this device's executor; by the fast config too."""
+    from common.evaluators.costs import CostEvaluator
+    from rminas.api import make_executor
+    from rminas.config import Rminas, load_config
     from rminas.search import search
 
     lines = []
-    sample = _cells(evaluator.space, 1)[0]
-    published = Config()
-    raced = replace(published, rminas=replace(published.rminas, race=1.5, round=32, isomorphic_once=True))
-    fast, _ = read_config(FAST, [("RMINAS.ROUND", "32")])
-    for title, engine_name, config in (
-        ("published", "one", published),
+    space, device, sample = evaluator.space, evaluator.x.device, _cells(evaluator.space, 1)[0]
+    raced = replace(Rminas(), race=1.5, round=32, isomorphic_once=True)
+    for title, name, settings in (
+        ("published", "serial", Rminas()),
         ("racing, rounds of 32", "auto", raced),
-        (f"{FAST.stem} in rounds of 32", "auto", fast),
+        (f"{FAST} in rounds of 32", "auto", load_config(FAST, round=32).rminas),
     ):
-        engine = choose_engine(engine_name, 0, evaluator, sample)
-        task = replace(evaluator, settings=replace(evaluator.settings, steps=config.rminas.observe))
-        started = time.perf_counter()
-        try:
-            done = search(config, task.space, lambda archs, bounds, e=engine, t=task: e(t, archs, bounds), 0)
-        finally:
-            engine.close()
-        seconds = time.perf_counter() - started
-        lines.append(f"Search, {title} ({engine.name}): {seconds:.1f} s, {len(done.evaluations)} evaluations.")
+        task = replace(evaluator, training=replace(evaluator.training, steps=settings.observe))
+        with make_executor(name, 0, task, sample, device) as executor:
+            started = time.perf_counter()
+            done = search(settings, space, task, 0, CostEvaluator(space), executor)
+            seconds = time.perf_counter() - started
+        lines.append(f"Search, {title} ({executor.name}): {seconds:.1f} s, {len(done.history)} evaluations.")
     return lines
 
 
-def _plot(rates: Sequence[Rate], title: str, path: Path) -> None:
+def _plot(ways: Sequence[Way], title: str, path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    fused = [rate for rate in rates if rate.name == "fused"]
-    axes.plot([rate.width for rate in fused], [rate.per_second for rate in fused], "o-", label="fused")
-    for rate, color in zip([rate for rate in rates if rate.name != "fused"], ("black", "tab:green"), strict=False):
-        axes.axhline(rate.per_second, color=color, linestyle="--", label=f"{rate.name} ({rate.width})")
+    fused = [way for way in ways if way.name == "together"]
+    middle = np.array([np.median(way.rates) for way in fused])
+    ends = np.array([[way.rates.min() for way in fused], [way.rates.max() for way in fused]])
+    axes.errorbar([way.width for way in fused], middle, np.abs(ends - middle), fmt="o-", capsize=3, label="together")
+    for way, color in zip([way for way in ways if way.name != "together"], ("black", "tab:green"), strict=False):
+        axes.axhline(float(np.median(way.rates)), color=color, linestyle="--", label=f"{way.name} ({way.width})")
     axes.set(xscale="log", yscale="log", xlabel="candidates at once", ylabel="evaluations a second", title=title)
     axes.legend()
     figure.savefig(path, dpi=120)
@@ -325,4 +353,4 @@ def _plot(rates: Sequence[Rate], title: str, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    run_command(PROG, main)
+    run_program(PROG, main)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from common.cli import OneLineParser
 from common.errors import InputError
+from common.search import History, read_history
 from common.spaces import SearchSpace, make_space
+from rminas.accuracy import AccuracyTable
 from rminas.config import Config, read_config
-from rminas.task import Truth
 
 
 class Run(NamedTuple):
@@ -20,8 +21,8 @@ class Run(NamedTuple):
     path: Path
     config: Config
     space: SearchSpace
-    truth: Truth
-    records: list[dict[str, Any]]
+    accuracies: AccuracyTable
+    histories: dict[int, History]  # by seed, of RMI evaluations
 
 
 def run_study(prog: str, doc: str, study: Callable[[Run], str]) -> None:
@@ -42,6 +43,12 @@ def _read(run: Path, benchmark: str) -> Run:
         raise InputError(f"{run}: not a run folder (no config.yaml in it)")
     config, _ = read_config(run / "config.yaml", [])
     space = make_space(config.space.name)
-    truth = Truth.load(benchmark or config.benchmark.path, config.benchmark.dataset or config.data.name, space)
+    chosen = config.benchmark
+    dataset = chosen.dataset or config.data.name
+    accuracies = AccuracyTable.load(benchmark or chosen.path, dataset, space, chosen.column)
     records = [json.loads(line) for line in (run / "evaluations.jsonl").read_text().splitlines()]
-    return Run(run, config, space, truth, records)
+    records = [record for record in records if record.get("evaluator", "rmi") == "rmi"]  # named in rankings only
+    seeds = sorted({record["seed"] for record in records})
+    pasts = {seed: read_history(records, space, seed) for seed in seeds}
+    histories = {seed: History(tuple(past[index] for index in sorted(past))) for seed, past in pasts.items()}
+    return Run(run, config, space, accuracies, histories)

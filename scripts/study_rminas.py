@@ -15,13 +15,12 @@ from common.cli import run_command
 from common.errors import InputError
 from common.metrics import kendall_tau, mean_std
 from common.spaces import SearchSpace
+from rminas.accuracy import AccuracyTable
 from rminas.config import Rminas
+from rminas.forest import FOREST, freeze_threshold
 from rminas.model import LossModel
-from rminas.race import Race
-from rminas.sampler import freeze_threshold
-from rminas.search import FOREST, read_evaluations
-from rminas.task import Truth
-from rminas.vote import VOTES
+from rminas.race import loss_bounds
+from rminas.vote import vote_sum
 
 PROG = "python scripts/study_rminas.py"
 STEPS = (5, 10, 20, 30, 40, 60, 80, 100, 150)
@@ -33,19 +32,18 @@ def main() -> None:
 
 
 def _study(run: Run) -> str:
-    config, space, truth, records = run.config, run.space, run.truth, run.records
-    seeds = {record["seed"] for record in records}
-    if len(seeds) != 1:
-        raise InputError(f"{run.path}: a ranking of one seed is needed, it has {len(seeds)}")
-    evaluations = read_evaluations(records, space, seeds.pop(), config.rminas.observe).values()
-    if any(evaluation.stopped for evaluation in evaluations):
+    config, space, accuracies = run.config, run.space, run.accuracies
+    if len(run.histories) != 1:
+        raise InputError(f"{run.path}: a ranking of one seed is needed, it has {len(run.histories)}")
+    (history,) = run.histories.values()
+    if any(evaluation.outcome.stopped for evaluation in history):
         raise InputError(f"{run.path}: candidates raced, so their losses after the last update are not known")
-    archs, losses = [evaluation.arch for evaluation in evaluations], np.stack([e.losses for e in evaluations])
-    accuracy = np.array([truth.accuracy(arch) for arch in archs])
-    source = f"{truth.column.name} of {truth.table.source.title}"
-    if any(evaluation.phase == FOREST for evaluation in evaluations):
+    archs, losses = history.archs, np.stack([-evaluation.outcome.trajectory for evaluation in history])
+    accuracy = accuracies.accuracies(archs)
+    source = f"{accuracies.column.name} of {accuracies.table.source.title}"
+    if any(evaluation.phase == FOREST for evaluation in history):
         title = f"## {run.path.name}: a search of {len(archs)} {space.title} networks, {source}"
-        return "\n".join([title, "", *_votes(config.rminas, space, archs, losses, accuracy, truth)])
+        return "\n".join([title, "", *_votes(config.rminas, space, archs, losses, accuracy, accuracies)])
     kept = np.isfinite(losses).all(1)
     archs, losses, accuracy = (
         [arch for arch, keep in zip(archs, kept, strict=True) if keep],
@@ -53,54 +51,59 @@ def _study(run: Run) -> str:
         accuracy[kept],
     )
     title = f"## {run.path.name}: {len(archs)} random {space.title} networks, {source}"
-    return "\n".join([title, "", *_steps(space, archs, losses, accuracy, truth), "", *_racing(losses)])
+    return "\n".join([title, "", *_steps(space, archs, losses, accuracy, accuracies), "", *_racing(losses)])
 
 
 def _votes(
-    settings: Rminas, space: SearchSpace, archs: Sequence[Any], losses: np.ndarray, accuracy: np.ndarray, truth: Truth
+    settings: Rminas,
+    space: SearchSpace,
+    archs: Sequence[Any],
+    losses: np.ndarray,
+    accuracy: np.ndarray,
+    accuracies: AccuracyTable,
 ) -> list[str]:
     """What would have been voted for after fewer updates, and after fewer evaluations, of the same networks."""
     codes = space.to_codes(archs)
 
-    def vote(scores: np.ndarray) -> tuple[int, float]:
-        """Positives and the accuracy of what they elect, from the scores of the first networks."""
-        threshold = freeze_threshold(scores[: settings.rf_warmup], settings.rf_thresrate)
-        positive = np.flatnonzero(scores < threshold)
-        voters = positive[np.argsort(scores[positive], kind="stable")][: settings.top]
-        return len(positive), truth.accuracy(space.most_voted(VOTES["sum"](codes[voters], space.choices)))
+    def vote(losses: np.ndarray) -> tuple[int, float]:
+        """Positives and the accuracy of what they vote for, from the losses of the first networks."""
+        threshold = -freeze_threshold(-losses[: settings.rf_warmup], settings.rf_thresrate)
+        positive = np.flatnonzero(losses < threshold)
+        voters = positive[np.argsort(losses[positive], kind="stable")][: settings.top]
+        return len(positive), accuracies.accuracy(space.most_voted(vote_sum(codes[voters], space.choices)))
 
     lines = ["| updates | Kendall tau of -loss | positives | voted for, test % |", "|---|---|---|---|"]
     for step in [step for step in STEPS if step < losses.shape[1]]:
-        positives, elected = vote(losses[:, step])
+        positives, found = vote(losses[:, step])
         tau = kendall_tau(-np.nan_to_num(losses[:, step], posinf=np.finfo(np.float64).max), accuracy)
-        lines.append(f"| {step} | {tau:.3f} | {positives} | {elected:.2f} |")
+        lines.append(f"| {step} | {tau:.3f} | {positives} | {found:.2f} |")
     lines += ["", "| evaluations | positives | voted for, test % |", "|---|---|---|"]
     for count in [*range(settings.rf_warmup + 20, len(archs), 20), len(archs)]:
-        positives, elected = vote(losses[:count, -1])
-        lines.append(f"| {count} | {positives} | {elected:.2f} |")
+        positives, found = vote(losses[:count, -1])
+        lines.append(f"| {count} | {positives} | {found:.2f} |")
     return [*lines, "", "The networks are those that the search with all its updates proposed."]
 
 
 def _steps(
-    space: SearchSpace, archs: Sequence[Any], losses: np.ndarray, accuracy: np.ndarray, truth: Truth
+    space: SearchSpace, archs: Sequence[Any], losses: np.ndarray, accuracy: np.ndarray, accuracies: AccuracyTable
 ) -> list[str]:
-    """Ranking and election after fewer updates."""
+    """Ranking, and what is chosen, after fewer updates."""
     count = max(2, 3 * len(archs) // 4)
     subsets = [np.random.default_rng(draw).permutation(len(archs))[:count] for draw in range(DRAWS)]
     lines = [
         f"| updates | Kendall tau of -loss | lowest loss of {count}, test % "
-        f"| elected by the model from {count}, test % |",
+        f"| chosen by the model from {count}, test % |",
         "|---|---|---|---|",
     ]
     for step in [step for step in STEPS if step < losses.shape[1]]:
         logs = np.log(losses[:, step])
         lowest = mean_std(accuracy[subset[np.argmin(logs[subset])]] for subset in subsets)
-        elected = []
+        chosen = []
         for draw, subset in enumerate(subsets):
             some = [archs[i] for i in subset]
             arch = LossModel.fit(space, some, logs[subset]).least(some, np.random.default_rng(draw))
-            elected.append(truth.accuracy(arch))
-        model = mean_std(elected)
+            chosen.append(accuracies.accuracy(arch))
+        model = mean_std(chosen)
         lines.append(
             f"| {step} | {kendall_tau(-logs, accuracy):.3f} | {lowest[0]:.2f} ± {lowest[1]:.2f} "
             f"| {model[0]:.2f} ± {model[1]:.2f} |"
@@ -117,7 +120,7 @@ def _racing(losses: np.ndarray) -> list[str]:
         made, lost = [], []
         for draw in range(DRAWS):
             order = np.random.default_rng(draw).permutation(len(losses))
-            bounds = Race(z, full).bounds([losses[i] for i in order[:full]], None, 0.05, steps)
+            bounds = loss_bounds([losses[i] for i in order[:full]], z, full, None, 0.05)
             for i in order[full:]:
                 stop = next((step for step in sorted(bounds) if losses[i, step] > bounds[step]), steps)
                 made.append(stop)

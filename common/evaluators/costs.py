@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from common.errors import InputError
-from common.evaluators.base import NO_BOUNDS, Bounds, Evaluator, Outcome
+from common.evaluators.base import NO_BOUNDS, Bounds, Evaluator, Outcome, Request
 from common.evaluators.context import Context
 from common.spaces.base import SearchSpace
 
@@ -30,8 +31,13 @@ class CostEvaluator(Evaluator):
         return self.kind
 
     def evaluate(self, arch: Any, bounds: Bounds = NO_BOUNDS) -> Outcome:
-        flops, params = self.space.total_costs(self.space.to_codes([arch]))
-        return Outcome(float({"flops": flops, "params": params}[self.kind][0]))
+        return next(outcome for _, outcome in self.evaluate_together([Request(arch)]))
+
+    def evaluate_together(self, requests: Sequence[Request]) -> Iterator[tuple[int, Outcome]]:
+        """All at once: a space counts thousands as fast as a few."""
+        flops, params = self.space.total_costs(self.space.to_codes([request.arch for request in requests]))
+        for position, value in enumerate((flops if self.kind == "flops" else params).tolist()):
+            yield position, Outcome(float(value))
 
 
 def make_params(context: Context) -> CostEvaluator:

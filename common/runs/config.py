@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +28,12 @@ def key(default: Any, help_text: str, check: Check | None = None) -> Any:
 
 def one_of(*choices: str) -> Check:
     return (lambda value: value in choices), f"one of {', '.join(choices)}"
+
+
+def member_of(registry: Collection[str]) -> Check:
+    """A name in a registry, or the import path of a user's own."""
+    known = ", ".join(sorted(registry))
+    return (lambda value: value in registry or ":" in value), f"one of {known}, or your own as my_module:NAME"
 
 
 def at_least(low: float) -> Check:
@@ -118,6 +124,11 @@ def nested(config: Any) -> dict[str, Any]:
         f.name.upper(): nested(value) if is_dataclass(value := getattr(config, f.name)) else value
         for f in fields(config)
     }
+
+
+def keys_of(cls: type) -> list[str]:
+    """All keys of a config dataclass, in order."""
+    return [*_defaults(cls)]
 
 
 def describe(cls: type) -> str:

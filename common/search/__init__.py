@@ -22,6 +22,7 @@ STRATEGIES = Registry(
         "local": "common.search.local_search:LocalSearch",
         "active": "common.search.active:ActiveSearch",
         "reinforce": "common.search.reinforce:Reinforce",
+        "forest": "rminas.forest:ForestSearch",
     },
 )
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from common.networks.base import TappedNetwork
 from common.training.fused import FusedPopulation, State, best_convolution, fuse
-from common.training.tape import Program, record
+from common.training.tape import NotRecordable, Program, record
 
 LOOK_EVERY = 10  # updates after which it is seen whether a candidate has diverged
 IDLE = 6  # a fused population is put together anew when one candidate in so many has stopped
@@ -29,12 +29,13 @@ BYTES_PER_VALUE = (
     4  # copies of every value of the forward pass that training keeps or makes: value, gathered, gradients
 )
 USED_MEMORY = 0.7  # of what is free
+UNKNOWN_MEMORY = 2 * 2**30  # bytes taken for free where the system does not say
 
-Bounds = Mapping[int, float]  # updates -> loss above which a candidate is stopped there
+LossBounds = Mapping[int, float]  # updates -> loss above which a candidate is stopped there
 Finished = tuple[int, np.ndarray]  # position in the list of candidates, trajectory
 
 
-class Objective(Protocol):
+class CandidateLoss(Protocol):
     """What candidates minimise; each candidate its own."""
 
     def __call__(self, logits: Tensor, taps: Sequence[Tensor]) -> Tensor:
@@ -55,7 +56,7 @@ class CandidateSettings:
     cosine: bool = False  # the rate falls as a cosine to 0 over the steps, instead of staying
     grad_clip: float = 0.0  # norm to which a candidate's gradient is cut; 0: never
     channels_last: bool = False
-    bf16: bool = False  # forward and backward pass under bfloat16 autocast; the objective computes in float32
+    bf16: bool = False  # forward and backward pass under bfloat16 autocast; the loss is computed in float32
 
     def rate(self, step: int) -> float:
         """The learning rate of the update after `step` others."""
@@ -68,14 +69,18 @@ class CandidateSettings:
 
 
 def train_candidate(
-    network: TappedNetwork, x: Tensor, objective: Objective, settings: CandidateSettings, bounds: Bounds | None = None
+    network: TappedNetwork,
+    x: Tensor,
+    loss: CandidateLoss,
+    settings: CandidateSettings,
+    bounds: LossBounds | None = None,
 ) -> np.ndarray:
     """Trains `network` (batch norm by batch statistics) and returns its losses, float64.
 
     Entry s is the loss of the forward pass after s updates, NaN being +inf. There are steps + 1 of them, fewer where
     a bound has stopped the candidate, whose last entry is then above it. Once a loss is NaN it stays so, and nothing
-    more is computed. Where `network`, `x` (B, 3, H, W) and the objective lie and of which type they are decides where
-    and how it computes.
+    more is computed. Where `network`, `x` (B, 3, H, W) and the loss's targets lie and of which type they are decides
+    where and how it computes.
     """
     network.train()
     if settings.channels_last and _safe_in_channels_last(network, x.device):
@@ -94,20 +99,20 @@ def train_candidate(
     for step in range(settings.steps):
         with autocast:
             outputs = network.forward_taps(x)
-        loss = objective(*outputs)
-        losses[step] = loss.detach()
+        value = loss(*outputs)
+        losses[step] = value.detach()
         if step in looks and _decided(float(losses[step]), step, bounds or {}):
             return _trajectory(losses[: step + 1].cpu().numpy(), settings.steps)
         for group in optimizer.param_groups:
             group["lr"] = settings.rate(step)
         optimizer.zero_grad()
-        loss.backward()
+        value.backward()
         if settings.grad_clip:
             torch.nn.utils.clip_grad_norm_(network.parameters(), settings.grad_clip)
         optimizer.step()
     with torch.no_grad(), autocast:
         outputs = network.forward_taps(x)
-    losses[-1] = objective(*outputs)
+    losses[-1] = loss(*outputs)
     return _trajectory(losses.cpu().numpy(), settings.steps)
 
 
@@ -126,26 +131,26 @@ class _Running:
 def train_population(
     builders: Sequence[Callable[[], TappedNetwork]],
     x: Tensor,
-    objective: Objective,
+    loss: CandidateLoss,
     settings: CandidateSettings,
-    bounds: Sequence[Bounds] | None = None,
+    bounds: Sequence[LossBounds] | None = None,
     width: int = 0,
 ) -> Iterator[Finished]:
     """Trains candidates side by side as one fused network; yields (position, losses) as they finish.
 
     The losses are those of `train_candidate` up to rounding. Slots of candidates that have finished or been stopped go
-    to the next ones.
+    to the next ones. A network that cannot be fused is trained by itself.
 
     Args:
         builders: of the candidates' networks, on `x`'s device; called when there is room.
         bounds: of each candidate.
         width: candidates at once; 0: as many as the memory holds (`fitting_width`).
-    Raises: NotRecordable when a network cannot be fused; ValueError when the settings cannot be (`fusable`).
+    Raises: ValueError when the settings cannot be fused (`fusable`).
     """
     if not settings.fusable:
         raise ValueError("learning rates that change and clipped gradients are for one candidate at a time")
     bounds = bounds or [{}] * len(builders)
-    looks = set().union(*(_looks(settings.steps, its) for its in bounds))
+    looks = set().union(*(_looks(settings.steps, limits) for limits in bounds))
     waiting = deque(enumerate(builders))
     running: list[_Running] = []
     shape = tuple(x.shape)
@@ -154,10 +159,17 @@ def train_population(
         while waiting and (not running or len(running) < (width or fitting_width(running[0].program, x))):
             position, build = waiting.popleft()
             network = build()
+            try:
+                program = record(network, shape)
+            except NotRecordable:
+                yield position, train_candidate(network, x, loss, settings, bounds[position])
+                continue
             state: State = {p: (p.detach(), None) for p in network.parameters()}
-            running.append(_Running(position, record(network, shape), state))
+            running.append(_Running(position, program, state))
+        if not running:
+            return
         fused = fuse([r.program for r in running], [r.state for r in running], shape, convolution)
-        stepper = _Stepper(fused, x, objective, settings)
+        stepper = _Stepper(fused, x, loss, settings)
         idle = 0
         while idle * IDLE < len(running):
             count = min(_to_next_look(r.done, looks) for r in running if not r.over)
@@ -184,7 +196,7 @@ class _Stepper:
 
     fused: FusedPopulation
     x: Tensor
-    objective: Objective
+    loss: CandidateLoss
     settings: CandidateSettings
     graph: torch.cuda.CUDAGraph | None = None
     losses: Tensor | None = None  # of the graph's latest replay
@@ -210,7 +222,7 @@ class _Stepper:
     def _losses(self) -> Tensor:
         with torch.autocast(self.x.device.type, torch.bfloat16, enabled=self.settings.bf16):
             outputs = self.fused.forward(self.x)
-        return self.objective.each(*outputs)
+        return self.loss.each(*outputs)
 
     def _eager(self) -> Tensor:
         if self.x.device.type != "cuda":
@@ -250,10 +262,13 @@ def fitting_width(program: Program, x: Tensor) -> int:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes."""
+    """Bytes that are free on the device; a guess on a CPU whose system does not say (macOS, Windows)."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return UNKNOWN_MEMORY
 
 
 def _safe_in_channels_last(network: TappedNetwork, device: torch.device) -> bool:
@@ -265,7 +280,7 @@ def _safe_in_channels_last(network: TappedNetwork, device: torch.device) -> bool
     )
 
 
-def _looks(steps: int, bounds: Bounds) -> set[int]:
+def _looks(steps: int, bounds: LossBounds) -> set[int]:
     """After which numbers of updates the losses are read."""
     return {*range(LOOK_EVERY, steps, LOOK_EVERY), *(step for step in bounds if step < steps), steps}
 
@@ -274,7 +289,7 @@ def _to_next_look(done: int, looks: Iterable[int]) -> int:
     return min(look for look in looks if look >= done) + 1 - done
 
 
-def _decided(loss: float, step: int, bounds: Bounds) -> bool:
+def _decided(loss: float, step: int, bounds: LossBounds) -> bool:
     return math.isnan(loss) or loss > bounds.get(step, math.inf)
 
 

@@ -307,11 +307,10 @@ def test_a_picture_that_cannot_be_decoded_is_named_when_it_is_used(folder: Path,
 
 def test_the_number_of_classes_is_that_of_the_folder_and_a_config_checks_it(folder: Path) -> None:
     from rminas.config import Config
-    from rminas.task import load_config_images
+    from rminas.inputs import load_data
 
-    config = Config()
-    data = dataclasses.replace(config.data, name="imagenet", path=str(folder), num_classes=3)
-    assert load_config_images(dataclasses.replace(config, data=data)).num_classes == 3
+    data = dataclasses.replace(Config().data, name="imagenet", path=str(folder), num_classes=3)
+    assert load_data(data).num_classes == 3
     data = dataclasses.replace(data, num_classes=1000)
     with pytest.raises(InputError, match=r"DATA\.NUM_CLASSES is 1000, but .* has 3"):
-        load_config_images(dataclasses.replace(config, data=data))
+        load_data(data)

@@ -23,7 +23,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree.mkdir()
     for part in ("common", "renas", "rminas", "configs"):  # a copy, because building writes into the tree
         shutil.copytree(ROOT / part, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for part in ("pyproject.toml", "README.md", "LICENSE"):
+    for part in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / part, tree)
     run([sys.executable, "-m", "pip", "wheel", "-q", ".", "--no-deps", "--no-build-isolation", "-w", str(folder)], tree)
     (wheel,) = folder.glob("*.whl")
@@ -56,3 +56,16 @@ def test_a_small_renas_runs(installed: Path, tmp_path: Path):
     command = ["-m", "renas", "--train_num", "20", "--num_epochs", "2", "--out", "run"]
     assert "search model acc:" in run([str(installed / "python"), *command], tmp_path)
     assert (tmp_path / "run" / "summary.json").is_file()
+
+
+def test_a_small_rminas_runs_by_its_console_script_and_the_name_of_a_config(installed: Path, tmp_path: Path):
+    settings = "RMINAS.RF_WARMUP 12 RMINAS.RF_SUCC 1 RMINAS.OBSERVE 2 RMINAS.POOL 2 RMINAS.RACE 0 TEACHER.EPOCHS 1"
+    command = [str(installed / "rminas"), "--cfg", "nb201_digits_fast", *settings.split(), "EXECUTOR", "serial"]
+    said = run(command, tmp_path)
+    assert " at best in AnalogNAS-Bench" in said.splitlines()[-1]
+    assert (tmp_path / "runs" / "rminas" / "nb201_digits_fast" / "summary.json").is_file()
+    space = "rminas.load_config('macro_cifar10').space.name"
+    code = f"import rminas, renas; print(rminas.__version__, renas.__version__, {space})"
+    version, other, space = run([str(installed / "python"), "-c", code], tmp_path).split()
+    assert (version, space) == (other, "macro")
+    assert "--data_path" in run([str(installed / "renas"), "--help"], tmp_path)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common.networks.base import TappedNetwork
+from rminas.similarity import CENTRINGS, grams, unit
 
 BETA, LR, MOMENTUM, WEIGHT_DECAY = 0.8, 0.1, 0.9, 5e-4
 Outputs = tuple[Tensor, Sequence[Tensor]]  # logits and taps
@@ -235,3 +236,18 @@ def chain_forward(network: nn.Module, chain: Chain, stages: Sequence[Sequence[st
     logits = linear(x, weights)
     assert next(weights, None) is None
     return logits, [outputs[place] for place in chain.taps]
+
+
+def linear_cka(x: Tensor, y: Tensor, hsic: str = "biased") -> Tensor:
+    """Linear CKA of two feature batches, a scalar; in [0, 1] when biased, at most 1 when unbiased.
+
+    CKA = <K, L> / (||K|| ||L||) with K, L the centred Gram matrices (Kornblith et al. 2019). NaN when either side's
+    features are the same for all images.
+
+    Args: x: (B, ...) and y: (B, ...), the same B images in the same order. hsic: a key of CENTRINGS.
+    Raises: ValueError if the numbers of images differ.
+    """
+    if len(x) != len(y):
+        raise ValueError(f"{len(x)} images on one side, {len(y)} on the other")
+    centre = CENTRINGS[hsic]
+    return (unit(centre(grams([x]))) * unit(centre(grams([y])))).sum()

@@ -299,7 +299,7 @@ def test_shipped_configs_are_the_published_recipes() -> None:
     assert (settings.bf16, settings_of(cifar, "cuda").bf16) == (False, True)
     imagenet, _ = read_retrain_config(ROOT / "configs/darts_14layer_imagenet.yaml", [])
     settings = settings_of(imagenet, "cuda")
-    assert (imagenet.train.layers, imagenet.train.channels, imagenet.data.im_size) == (14, 48, 224)
+    assert (imagenet.train.layers, imagenet.train.channels) == (14, 48)
     assert (settings.batch_size, settings.lr, settings.weight_decay, settings.epochs) == (32, 0.1, 3e-5, 250)
     assert (settings.label_smoothing, settings.cutout, settings.clip) == (0.1, 0, 5.0)
     by_images, _ = read_retrain_config(None, [("DATA.NAME", "imagenet")])

@@ -84,9 +84,9 @@ def test_a_search_leaves_a_complete_run_folder(cfg: Path, capsys: pytest.Capture
     assert saved["OPTIM"]["BASE_LR"] == 0.1  # resolved: defaults are there too
     assert {record["seed"] for record in records} == {3, 4}
     for record in records:
-        assert set(record) >= {"seed", "index", "phase", "arch", "loss", "losses", "positive", "train_s"}
-        assert len(record["losses"]) == 4
-        assert record["loss"] == record["losses"][-1]
+        assert set(record) >= {"seed", "index", "phase", "arch", "value", "trajectory", "positive", "evaluate_s"}
+        assert len(record["trajectory"]) == 4
+        assert record["value"] == record["trajectory"][-1]
         assert (record["positive"] is None) == (record["phase"] == "warmup")
     assert (made["method"], made["space"], made["dataset"], made["n"]) == ("RMI-NAS", "nasbench201", "digits", 2)
     for one in made["runs"]:
@@ -95,14 +95,20 @@ def test_a_search_leaves_a_complete_run_folder(cfg: Path, capsys: pytest.Capture
         assert one["positives"] == sum(bool(record["positive"]) for record in own) == 3
         assert set(one["found"]) == {"arch", "index", "test_acc", "rank", "regret"}
         assert one["found"]["test_acc"] + one["found"]["regret"] == pytest.approx(made["benchmark"]["best"])
-        assert one["search_s"] == pytest.approx(sum(record["train_s"] + record["propose_s"] for record in own))
+        assert one["search_s"] == pytest.approx(sum(record["evaluate_s"] + record["propose_s"] for record in own))
         assert -1 <= one["kendall_tau"] <= 1
     accuracies = [one["found"]["test_acc"] for one in made["runs"]]
     assert made["mean"]["test_acc"] == pytest.approx(np.mean(accuracies))
     assert made["std"]["test_acc"] == pytest.approx(np.std(accuracies, ddof=1))
     assert (folder / "search.png").read_bytes().startswith(b"\x89PNG")
     out = capsys.readouterr().out.splitlines()
-    assert out[-1] == f"search model acc: {np.mean(accuracies):.2f}"
+    of = f"{np.mean(accuracies):.2f} of {made['benchmark']['best']:.2f} at best in AnalogNAS-Bench"
+    assert out[-1] == f"search model acc: {of}"
+    assert made["accuracy"] == of
+    spread = f"{np.mean(accuracies):.2f} +- {np.std(accuracies, ddof=1):.2f} %"
+    assert any(line.startswith(f"found {spread}, ") for line in out)
+    run(cfg, "--seed", "3")
+    assert "+-" not in capsys.readouterr().out  # one run has no spread
 
 
 def test_a_killed_search_resumes_to_the_result_of_an_uninterrupted_one(cfg: Path):
@@ -122,9 +128,9 @@ def test_a_killed_search_resumes_to_the_result_of_an_uninterrupted_one(cfg: Path
 
 def test_cells_without_a_way_to_the_output_cost_nothing(cfg: Path):
     folder = run(cfg, "RMINAS.RF_WARMUP", "58", "RMINAS.RF_SUCC", "1")
-    constant = [record for record in lines(folder) if record["losses"][0] is None]
+    constant = [record for record in lines(folder) if record["trajectory"][0] is None]
     assert constant  # 2 % of the space, and the seed is fixed
-    assert all(record["train_s"] < 1e-3 for record in constant)
+    assert all(record["evaluate_s"] < 1e-2 for record in constant)
     assert summary(folder)["runs"][0]["without_training"] == len(constant)
 
 
@@ -166,10 +172,12 @@ def test_rank_tells_taus_at_several_steps_and_can_be_extended(cfg: Path, tmp_pat
     folder = run(cfg, *words, "--rank", "4")
     first = lines(folder)
     zero_cost = tmp_path / "scores.csv"
-    archs = [record["arch"] for record in first]
+    archs = [record["arch"] for record in first[:4]]
     zero_cost.write_text("index,arch,made\n" + "".join(f"{i},{arch},{i}\n" for i, arch in enumerate(archs)))
     run(cfg, *words, "--rank", "7", "NAME", "tiny")
-    assert untimed(lines(folder)[:4]) == untimed(first)
+    assert [record["evaluator"] for record in first] == ["rmi"] * 4 + ["params"] * 4 + ["flops"] * 4
+    assert untimed(lines(folder)[:12]) == untimed(first)
+    assert len(lines(folder)) == 3 * 7
     made = summary(folder)["runs"][0]
     assert made["n"] == len({record["arch"] for record in lines(folder)}) == 7
     assert [row["score"] for row in made["rows"]] == ["RMI loss, step 10", "RMI loss, step 12", "params", "FLOPs"]
@@ -192,6 +200,12 @@ def test_rank_tells_taus_at_several_steps_and_can_be_extended(cfg: Path, tmp_pat
         (("TEACHER.WEIGHTS", "none.th"), "none.th: no such weights file"),
         (("TEACHER.NAME", "resnet101"), "not the weights of resnet101"),
         (("TEACHER.NAME", "vgg"), "unknown teacher 'vgg'"),
+        (("TEACHER.NAME", "no_such_module:build"), "teacher 'no_such_module': no module of that name"),
+        (("SPACE.NAME", "no_such_module:SPACE"), "search space 'no_such_module': no module of that name"),
+        (("RMINAS.EVALUATOR", "no_such_module:score"), "evaluator 'no_such_module': no module of that name"),
+        (("RMINAS.EVALUATOR", "size"), "RMINAS.EVALUATOR is 'size', expected one of "),
+        (("--evaluators", "params"), "--evaluators is for --rank"),
+        (("--rank", "3", "--evaluators", "params,size"), "unknown evaluator 'size'"),
         (("TEACHER.WEIGHTS", ""), "TEACHER.WEIGHTS is empty: name the weights of a resnet20"),
         (("DATA.NUM_CLASSES", "100"), "DATA.NUM_CLASSES is 100"),
         (("DATA.NAME", "mnist"), "unknown data set 'mnist'"),
@@ -202,7 +216,7 @@ def test_rank_tells_taus_at_several_steps_and_can_be_extended(cfg: Path, tmp_pat
         (("BENCHMARK.PATH", "none.csv"), "none.csv: no such file"),
         (("TRAIN.BATCH_SIZE", "1000"), "one batch needs 4 x 1000 training images"),
         (("--rank", "1"), "--rank 1: at least 2 cells"),
-        (("--rank", "3", "BENCHMARK.ZERO_COST", "none.csv"), "none.csv: no such file"),
+        (("--rank", "3", "BENCHMARK.ZERO_COST", "none.csv"), "none.csv: cannot be read"),
         (("DEVICE",), "'DEVICE' has no value"),
     ],
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -11,8 +13,10 @@ import yaml
 from common.errors import InputError
 from common.runs.config import nested, pairs
 from common.spaces import Skeleton, search_space
+from common.spaces.darts import Darts
 from common.spaces.nasbench201 import NasBench201
-from rminas.config import Config, read_config
+from rminas.config import Config, find_config, load_config, read_config
+from rminas.retrain_config import read_retrain_config
 
 ROOT = Path(__file__).resolve().parents[2]
 ARCHIVE = """
@@ -84,6 +88,58 @@ def test_imagenet16_has_several_names(tmp_path, dataset: str):
     assert read(tmp_path, f"LOADER: {{DATASET: {dataset}}}").data.name == "imagenet16_120"
 
 
+@pytest.mark.parametrize(
+    ("engine", "executor"), [("one", "serial"), ("workers", "processes"), ("fused", "together"), ("auto", "auto")]
+)
+def test_the_engines_of_old_configs_are_executors(tmp_path, engine: str, executor: str):
+    assert read(tmp_path, f"RMINAS: {{ENGINE: {engine}}}").executor == executor
+    assert read(tmp_path, "{}", "RMINAS.ENGINE", engine) == read(tmp_path, "{}", "EXECUTOR", executor)
+
+
+def test_a_config_is_found_by_name_from_anywhere(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("nb201_digits", "nb201_digits.yaml"):
+        assert find_config(name) == ROOT / "configs" / "nb201_digits.yaml"
+    (tmp_path / "nb201_digits.yaml").write_text("{}")
+    assert find_config("nb201_digits.yaml") == Path("nb201_digits.yaml")  # one's own comes first
+    with pytest.raises(InputError, match=r"nb201_digit: no such config file; by name there are darts_14"):
+        find_config("nb201_digit")
+
+
+def test_a_config_is_changed_by_keyword():
+    made = load_config("nb201_digits", observe=7, optim__base_lr=0.2, **{"data.name": "cifar10"}, SEEDS=3)
+    assert (made.rminas.observe, made.optim.base_lr, made.data.name, made.seeds) == (7, 0.2, "cifar10", 3)
+    assert made.rminas.rf_warmup == 50
+    assert load_config(made) == made
+    assert load_config(made, seeds=4) == replace(made, seeds=4)
+    assert load_config() == Config()
+    for wrong, said in ((("base_lr", 1), "unknown key BASE_LR"), (("observe", "many"), "RMINAS.OBSERVE is 'many'")):
+        with pytest.raises(InputError, match=said):
+            load_config("nb201_digits", **{wrong[0]: wrong[1]})
+
+
+def flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        yield from flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(prefix + name, value)]
+
+
+def test_shipped_configs_say_only_what_differs():
+    """Every value is another than the key would have without it: the defaults, the space's or the images'."""
+    for path in sorted((ROOT / "configs").glob("*.yaml")):
+        tree = yaml.safe_load(path.read_text())
+        said = dict(flat(tree))
+        for key, value in said.items():
+            if key in ("DATA.NAME", "SPACE.NAME"):  # what everything else follows from
+                continue
+            rest = [(other, str(v)) for other, v in said.items() if other != key]
+            reader = read_config if "layer" not in path.stem else read_retrain_config
+            without, _ = reader(None, rest)
+            there = nested(without)
+            for part in key.split("."):
+                there = there[part]
+            assert there != value, f"{path.name}: {key} {value} is the default"
+
+
 def test_overrides_win_and_are_read_by_the_type_of_the_key(tmp_path):
     config = read(
         tmp_path, ARCHIVE, "OUT_DIR", "other/", "OPTIM.BASE_LR", "1e-2", "TRAIN.CHANNELS_LAST", "False",
@@ -111,8 +167,8 @@ def test_overrides_win_and_are_read_by_the_type_of_the_key(tmp_path):
         ("OPTIM: {BASE_LR: .nan}", (), ("OPTIM.BASE_LR is nan, expected a number",)),
         ("OPTIM: {BASE_LR: true}", (), ("OPTIM.BASE_LR is True, expected a number",)),
         ("TRAIN: {CHANNELS_LAST: 1}", (), ("TRAIN.CHANNELS_LAST is 1, expected true or false",)),
-        ("RMINAS: {VOTE: max}", (), ("RMINAS.VOTE is 'max', expected one of sum, greedy",)),
-        ("SPACE: {NAME: infer_nb301}", (), ("SPACE.NAME is 'infer_nb301', expected one of nasbench201",)),
+        ("RMINAS: {VOTE: max}", (), ("RMINAS.VOTE is 'max', expected one of best, greedy, index, model, sum",)),
+        ("SPACE: {NAME: infer_nb301}", (), ("SPACE.NAME is 'infer_nb301', expected one of darts", "as my_module:NAME")),
         ("{}", ("RMINAS.OBSERVE", "150.0"), ("RMINAS.OBSERVE is '150.0', expected a whole number",)),
         ("{}", ("RMINAS.OBSERVE",), ("'RMINAS.OBSERVE' has no value",)),
         ("[1, 2]", (), ("expected settings as KEY: value, found list",)),
@@ -183,8 +239,8 @@ def test_the_archives_darts_configs_say_the_published_settings(tmp_path, dataset
     assert (config.optim, config.rminas) == (default.optim, default.rminas)
     assert (default.optim.base_lr, default.optim.weight_decay, default.train.batch_size) == (0.025, 3e-4, 128)
     assert (default.rminas.observe, default.rminas.forest) == (250, 98)
-    space = search_space("darts", Skeleton(options={"channels": config.train.channels, "layers": config.train.layers}))
-    assert space == search_space("darts", Skeleton())
+    assert (config.train.channels, config.train.layers) == (0, 0)  # the space's own
+    assert search_space("darts", Skeleton()) == Darts(channels=16, layers=8)
 
 
 def test_a_spaces_own_defaults_stand_behind_what_is_said(tmp_path):

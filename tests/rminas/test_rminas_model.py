@@ -1,4 +1,4 @@
-"""The model of the losses: what it foretells, what it elects, and that it is the ridge regression it says it is."""
+"""The model of the losses: what it predicts, what it chooses, and that it is the ridge regression it says it is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from common.spaces import SPACES, SearchSpace, make_space
 from rminas.model import PAIR, PENALTY, LossModel
-from rminas.race import foretell
+from rminas.race import predict_last_losses
 
 SPACE = make_space("nasbench201")
 
@@ -38,18 +38,18 @@ def test_it_is_a_ridge_regression_on_choices_and_pairs_of_choices():
     np.testing.assert_allclose(LossModel.fit(SPACE, archs, logs).predict(others), expected, rtol=1e-8)
 
 
-def test_it_elects_a_cell_nobody_evaluated_when_that_is_the_best():
+def test_it_chooses_a_cell_nobody_evaluated_when_that_is_the_best():
     effect = np.random.default_rng(0).standard_normal(30)
 
     def made(cells: list[Any]) -> np.ndarray:
         return SPACE.one_hot(SPACE.live_codes(SPACE.to_codes(cells))) @ effect
 
     archs = reachable(SPACE, 100)
-    elected = LossModel.fit(SPACE, archs, made(archs)).least(archs, np.random.default_rng(1))
+    chosen = LossModel.fit(SPACE, archs, made(archs)).least(archs, np.random.default_rng(1))
     everything = [cell for cell in map(SPACE.from_code, SPACE.all_codes()) if SPACE.reaches_output(cell)]  # type: ignore[attr-defined]
-    assert elected not in archs
-    assert made([elected])[0] < made(archs).min()
-    assert np.mean(made(everything) < made([elected])[0]) < 1e-3
+    assert chosen not in archs
+    assert made([chosen])[0] < made(archs).min()
+    assert np.mean(made(everything) < made([chosen])[0]) < 1e-3
 
 
 @pytest.mark.parametrize("name", sorted(set(SPACES) - {"nasbench101"}))
@@ -65,8 +65,8 @@ def test_it_serves_every_space_and_repeats_with_its_seed(name: str):
     )
 
 
-def test_stopped_candidates_are_foretold_by_the_line_of_the_finished_ones():
+def test_the_losses_of_stopped_candidates_are_predicted_by_the_line_of_the_finished_ones():
     finished = [np.array([np.exp(a), np.exp(2 * a + 1)]) for a in (0.0, -0.5, -1.0, -2.0)]
-    found = foretell([*finished, np.array([np.exp(-1.5)]), np.array([0.3, np.inf])], steps=1)
+    found = predict_last_losses([*finished, np.array([np.exp(-1.5)]), np.array([0.3, np.inf])])
     np.testing.assert_allclose(found[:5], [1.0, 0.0, -1.0, -3.0, -2.0], atol=1e-12)
     assert np.isinf(found[5])

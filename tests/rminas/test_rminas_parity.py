@@ -12,7 +12,7 @@ from reference import BETA, LR, MOMENTUM, WEIGHT_DECAY, plain_losses
 from common.networks import build_network
 from common.spaces import SearchSpace
 from common.training.population import CandidateSettings, train_candidate
-from rminas.objective import Objective
+from rminas.loss import RmiLoss
 
 CELLS = {
     "convolutions": "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_1x1~1|+|nor_conv_1x1~0|nor_conv_3x3~1|nor_conv_3x3~2|",
@@ -33,7 +33,7 @@ def both(space: SearchSpace, batch, cell: str, steps: int, dtype: torch.dtype, c
     x, taps = batch.x.to(dtype), tuple(tap.to(dtype) for tap in batch.teacher_taps)
     expected = plain_losses(copy.deepcopy(network), x, batch.y, taps, steps)
     settings = CandidateSettings(steps, LR, MOMENTUM, WEIGHT_DECAY, channels_last=channels_last)
-    return train_candidate(network, x, Objective.of(taps, batch.y, BETA), settings), np.array(expected)
+    return train_candidate(network, x, RmiLoss.of(taps, batch.y, BETA), settings), np.array(expected)
 
 
 @pytest.mark.parametrize("channels_last", [False, True])

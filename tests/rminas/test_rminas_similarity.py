@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from reference import linear_cka
 
-from rminas.objective import Objective
-from rminas.similarity import linear_cka
+from rminas.loss import RmiLoss
 
 
 def features(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -72,9 +72,9 @@ def test_different_numbers_of_images_are_refused():
 
 
 @pytest.mark.parametrize("hsic", ["biased", "unbiased"])
-def test_the_objective_weighs_alikeness_and_cross_entropy(hsic: str):
+def test_the_loss_weighs_similarity_and_cross_entropy(hsic: str):
     ours, theirs = [features(6, 3), features(6, 4, seed=1)], [features(6, 5, seed=2), features(6, 2, seed=3)]
     logits, labels = features(6, 10, seed=4), torch.arange(6)
     rmi = sum(1 - linear_cka(a, b, hsic) for a, b in zip(ours, theirs, strict=True))
     expected = 0.3 * rmi + 0.7 * torch.nn.functional.cross_entropy(logits, labels)
-    assert Objective.of(theirs, labels, 0.3, hsic)(logits, ours).item() == pytest.approx(expected.item(), rel=1e-12)
+    assert RmiLoss.of(theirs, labels, 0.3, hsic)(logits, ours).item() == pytest.approx(expected.item(), rel=1e-12)

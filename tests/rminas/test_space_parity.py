@@ -17,7 +17,7 @@ from common.networks import build_network
 from common.networks.base import TappedNetwork
 from common.spaces import SearchSpace, make_space
 from common.training.population import CandidateSettings, train_candidate
-from rminas.objective import Objective
+from rminas.loss import RmiLoss
 
 STEPS = 5
 # Every operation, into halved and unhalved nodes; both operations of a node from one source; a node that is only half.
@@ -64,7 +64,7 @@ def assert_same_losses(
     twin = copy.deepcopy(network)
     expected = plain_losses(twin, x, y, taps, STEPS, plain(twin), lr, cosine, clip)
     settings = CandidateSettings(STEPS, lr, MOMENTUM, WEIGHT_DECAY, cosine, clip, channels_last=True)
-    ours = train_candidate(network, x, Objective.of(taps, y, BETA), settings)
+    ours = train_candidate(network, x, RmiLoss.of(taps, y, BETA), settings)
     assert np.isfinite(ours).all()
     np.testing.assert_allclose(ours, expected, rtol=1e-6)
     assert ours[STEPS] < ours[0] - 0.05  # it learns, so the comparison is not one of standing still

@@ -14,7 +14,7 @@ ROLES = (
     "forest",
     "weights",
     "rank",
-    "teacher",  # drawn from no more
+    "teacher",  # not drawn from any more
     "trees",
     "model",
 )  # append only: streams go by position

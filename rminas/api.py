@@ -1,0 +1,370 @@
+"""What the command line does, as functions: `run` searches, `rank` compares evaluators; both leave a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.datasets import data_set
+from common.devices import device_title, pick_device
+from common.errors import InputError
+from common.evaluators import Context, Evaluator, make_evaluator
+from common.execution import EXECUTORS, Executor
+from common.execution.processes import usable_cores
+from common.progress import ProgressBar
+from common.runs import RunFolder, environment
+from common.runs.config import nested
+from common.search import Evaluation, History, read_history
+from rminas.accuracy import AccuracyTable
+from rminas.config import Config, Optim, Train, load_config
+from rminas.inputs import Inputs, make_search_space
+from rminas.ranking import draw_archs, evaluate_list, read_zero_cost, summarize_ranking
+from rminas.report import as_loss, rank_report, summarize, terminal_report, write_rank_plot, write_search_plot
+from rminas.rng import rng_for
+from rminas.search import (
+    SearchOutcome,
+    check_reachable,
+    expected_evaluations,
+    is_positive,
+    make_search,
+    search,
+    summarize_seed,
+)
+from rminas.teacher import epochs_on
+
+if TYPE_CHECKING:
+    import torch
+
+    from common.training.population import CandidateSettings
+    from rminas.rmi import RmiSettings
+
+CONFIG_FILE, INPUTS_FILE = "config.yaml", "inputs.json"
+# What another start of the same run may change: the results of a seed do not depend on these.
+FREE = ("NAME", "OUT_DIR", "RNG_SEED", "SEEDS", "DEVICE")
+SETTING = "OUT_DIR or NAME"  # where the user chooses the folder
+COMPARED = ("params", "flops")  # what the config's evaluator is ranked beside
+TRAINED = "rmi"  # the evaluator that needs the images and a teacher
+WITHOUT_IMAGES = ("params", "flops", "table")
+
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class SearchRun:
+    """A finished search, of one seed or several.
+
+    folder: of its files. summary: what `summary.json` holds. outcomes: by seed. found: by seed, the architectures.
+    """
+
+    folder: Path
+    summary: dict[str, Any]
+    outcomes: dict[int, SearchOutcome]
+
+    @property
+    def found(self) -> dict[int, Any]:
+        return {seed: outcome.found for seed, outcome in self.outcomes.items()}
+
+    @property
+    def histories(self) -> dict[int, History]:
+        return {seed: outcome.history for seed, outcome in self.outcomes.items()}
+
+    @property
+    def report(self) -> str:
+        """For people."""
+        return terminal_report(self.summary, self.folder)
+
+
+@dataclass(frozen=True)
+class RankRun:
+    """A finished ranking. histories: by seed and evaluator, the evaluations of the same architectures."""
+
+    folder: Path
+    summary: dict[str, Any]
+    histories: dict[int, dict[str, History]]
+
+    @property
+    def report(self) -> str:
+        """For people."""
+        return rank_report(self.summary, self.folder)
+
+
+def run(config: str | Path | Config | None = None, *, say: Say = lambda line: None, **overrides: Any) -> SearchRun:
+    """Searches as a config says, seed by seed; goes on where the same run was killed.
+
+    Args: config, overrides: see `load_config`. say: gets lines for people while it runs.
+    Raises: InputError when something that the settings name is not there or does not fit.
+    """
+    settings = load_config(config, **overrides)
+    return run_config(settings, _name_of(config, settings), say)
+
+
+def run_config(settings: Config, name: str, say: Say = lambda line: None) -> SearchRun:
+    """`run` with resolved settings. name: of the run's folder in OUT_DIR."""
+    r = settings.rminas
+    with _open(settings, name, [r.evaluator, *([r.cheap] if r.size else [])], say) as job:
+        check_reachable(r, job.space)
+        job.start()
+        outcomes = {seed: _search_seed(job, seed) for seed in job.seeds}
+        runs = [summarize_seed(outcome, job.accuracies) for outcome in outcomes.values()]
+        summary = summarize(runs, job.shared())
+        job.folder.write_summary(summary)
+        write_search_plot([*outcomes.values()], settings.rminas.evaluator, job.accuracies, job.folder.path)
+        return SearchRun(job.folder.path, summary, outcomes)
+
+
+def rank(
+    config: str | Path | Config | None = None,
+    count: int = 100,
+    evaluators: Sequence[str] | None = None,
+    *,
+    say: Say = lambda line: None,
+    **overrides: Any,
+) -> RankRun:
+    """Tells how well evaluators rank `count` random architectures of a table of trained ones.
+
+    Args: evaluators: their names, or import paths of your own; by default the config's with parameters and FLOPs.
+        The others as for `run`.
+    Raises: InputError as `run` does, and when there is no table, or it has not so many architectures.
+    """
+    settings = load_config(config, **overrides)
+    return rank_config(settings, _name_of(config, settings), count, evaluators, say)
+
+
+def rank_config(
+    settings: Config, name: str, count: int, evaluators: Sequence[str] | None = None, say: Say = lambda line: None
+) -> RankRun:
+    """`rank` with resolved settings. name: of the run's folder in OUT_DIR, without its ending `_rank`."""
+    if count < 2:
+        raise InputError(f"--rank {count}: at least 2 cells are needed to rank any")
+    names = [*dict.fromkeys(evaluators or (settings.rminas.evaluator, *COMPARED))]
+    with _open(settings, name + "_rank", names, say) as job:
+        drawn = {seed: draw_archs(job.space, seed, count, job.accuracies) for seed in job.seeds}
+        file = settings.benchmark.zero_cost
+        zero_cost = read_zero_cost(file) if file else {}
+        job.start()
+        histories = {
+            seed: {name: _evaluate_list(job, name, seed, archs) for name in names} for seed, archs in drawn.items()
+        }
+        runs = [
+            summarize_ranking(seed, drawn[seed], made, job.accuracies, zero_cost) for seed, made in histories.items()
+        ]
+        summary = {**job.shared(), "evaluators": names, "n": len(runs), "runs": runs}
+        job.folder.write_summary(summary)
+        write_rank_plot(histories[job.seeds[0]], runs, job.accuracies, job.folder.path)
+        return RankRun(job.folder.path, summary, histories)
+
+
+def _name_of(config: str | Path | Config | None, settings: Config) -> str:
+    """The name of the run's folder."""
+    named = config.stem if isinstance(config, Path) else Path(config).stem if isinstance(config, str) else ""
+    return settings.name or named or f"{settings.space.name.rpartition(':')[2]}_{Path(settings.data.name).stem}"
+
+
+class _Job:
+    """Everything the seeds of a run share: what it reads, its folder, and where evaluations run."""
+
+    def __init__(self, settings: Config, path: Path, names: Sequence[str], say: Say) -> None:
+        """Checks what can be checked before anything is made. names: of the evaluators. Raises InputError."""
+        self.settings, self.path, self.names = settings, path, names
+        self.device = pick_device(settings.device)
+        self.seeds = range(settings.rng_seed, settings.rng_seed + settings.seeds)
+        self.bar = ProgressBar(settings.teacher.epochs, "teacher", "epoch")
+        self.inputs = Inputs(settings.data, settings.teacher, self.device, path, epochs_on(self.bar), say)
+        seen = any(name not in WITHOUT_IMAGES for name in names)
+        self.space = make_search_space(settings, self.inputs.load_images if seen else None)
+        benchmark = settings.benchmark
+        dataset = benchmark.dataset or data_set(settings.data.name).name
+        self.accuracies = AccuracyTable.load(benchmark.path, dataset, self.space, benchmark.column)
+        self.context = Context(
+            self.space,
+            self.seeds[0],
+            self.device,
+            self.inputs.load_images,
+            self.inputs.load_teacher,
+            lambda: self.accuracies.table,
+            self.accuracies.column.name,
+            {TRAINED: rmi_settings(settings)},
+        )
+        self.folder: RunFolder
+        self.records: list[dict[str, Any]] = []
+        self._evaluators: dict[tuple[str, int], Evaluator] = {}
+        self._executors: dict[str, Executor] = {}
+
+    def start(self) -> None:
+        """Opens the folder and makes the first seed's evaluators, which may train a teacher or take minutes."""
+        self.folder = RunFolder.open(self.path, nested(self.settings), CONFIG_FILE, FREE, setting=SETTING)
+        for name in self.names:
+            self.evaluator(name, self.seeds[0])
+        if checksums := self.inputs.checksums():
+            self.folder.pin(INPUTS_FILE, checksums, setting=SETTING)
+        self.records = self.folder.records()
+
+    def evaluator(self, name: str, seed: int) -> Evaluator:
+        made = self._evaluators.get((name, seed))
+        if made is None:
+            made = self._evaluators[name, seed] = make_evaluator(name, self.context.with_seed(seed))
+            self.bar.close()
+        return made
+
+    def executor(self, name: str) -> Executor:
+        """Where the evaluations of an evaluator run."""
+        if name not in self._executors:
+            first = self.evaluator(name, self.seeds[0])
+            sample = self.space.sample(rng_for(self.seeds[0], "warmup"))
+            self._executors[name] = make_executor(
+                self.settings.executor, self.settings.rminas.population, first, sample, self.device
+            )
+        return self._executors[name]
+
+    def past(self, records: Iterable[Mapping[str, Any]], name: str, seed: int) -> dict[int, Evaluation]:
+        """The evaluations of a seed that an earlier start has made. Raises InputError when they are damaged."""
+        past = read_history(records, self.space, seed)
+        wanted = self.settings.rminas.observe + 1 if name == TRAINED else 0
+        for evaluation in past.values():
+            count = len(evaluation.outcome.trajectory)
+            if wanted and not (0 < count <= wanted and (count == wanted) != evaluation.outcome.stopped):
+                raise InputError(
+                    f"the records of seed {seed} are damaged: evaluation {evaluation.index} holds {count} losses"
+                )
+        return past
+
+    def shared(self) -> dict[str, Any]:
+        """Of the summary: what all seeds have in common."""
+        settings = self.settings
+        executors = {name: executor.name for name, executor in self._executors.items()}
+        return {
+            "method": "RMI-NAS",
+            "space": settings.space.name,
+            "dataset": settings.data.name,
+            **self.inputs.described(),
+            "benchmark": self.accuracies.described(),
+            "environment": environment(device_title(self.device)),
+            "settings": nested(settings),
+            "evaluator": settings.rminas.evaluator,
+            "executor": next(iter(executors.values())) if len(executors) == 1 else executors,
+        }
+
+    def close(self) -> None:
+        self.bar.close()
+        for executor in self._executors.values():
+            executor.close()
+        if hasattr(self, "folder"):
+            self.folder.close()
+
+
+@contextmanager
+def _open(settings: Config, name: str, names: Sequence[str], say: Say) -> Iterator[_Job]:
+    job = _Job(settings, Path(settings.out_dir).expanduser() / name, names, say)
+    try:
+        yield job
+    finally:
+        job.close()
+
+
+def rmi_settings(settings: Config) -> RmiSettings:
+    """How candidates imitate the teacher, by the settings of a run."""
+    from rminas.rmi import RmiSettings
+
+    r = settings.rminas
+    return RmiSettings(
+        training=candidate_settings(r.observe, settings.optim, settings.train),
+        batch_size=settings.train.batch_size,
+        pool=r.pool,
+        beta=r.loss_beta,
+        hsic=r.hsic,
+        teacher_mode=settings.teacher.mode,
+        width=r.population,
+    )
+
+
+def candidate_settings(steps: int, optim: Optim, train: Train) -> CandidateSettings:
+    """How candidates are trained, by the settings of a run."""
+    from common.training.population import CandidateSettings
+
+    return CandidateSettings(
+        steps=steps,
+        lr=optim.base_lr,
+        momentum=optim.momentum,
+        weight_decay=optim.weight_decay,
+        cosine=optim.lr_policy == "cosine",
+        grad_clip=optim.grad_clip,
+        channels_last=train.channels_last,
+        bf16=train.precision == "bf16",
+    )
+
+
+def make_executor(name: str, population: int, evaluator: Evaluator, sample: Any, device: torch.device) -> Executor:
+    """The executor called `name`. "auto": what is fastest for training candidates, one at a time for all else.
+
+    On a GPU that is the fused network, where that of `sample` can be one. On a CPU separate networks are faster than a
+    fused one (at 8, 16 and 32 px, in channels-last, by 1.4 to 2 times), and those go to processes.
+
+    Args: population: processes; 0: one a core.
+    """
+    if name == "auto":
+        name = "serial"
+        if evaluator.name == TRAINED and device.type == "cpu" and (population or usable_cores()) > 1:
+            name = "processes"
+        elif evaluator.name == TRAINED and device.type != "cpu" and evaluator.fuses(sample):  # type: ignore[attr-defined]
+            name = "together"
+    made: Executor = EXECUTORS.load(name)(population) if name == "processes" else EXECUTORS.load(name)()
+    return made
+
+
+def _search_seed(job: _Job, seed: int) -> SearchOutcome:
+    settings, r = job.settings, job.settings.rminas
+    evaluator = job.evaluator(r.evaluator, seed)
+    cheap = job.evaluator(r.cheap, seed) if r.size else None
+    past = job.past(job.records, r.evaluator, seed)
+    strategy = make_search(r, job.space, seed, cheap)
+    done = _Progress(past, sum(bool(e.get("positive")) for e in job.records if e.get("seed") == seed))
+    with ProgressBar(expected_evaluations(r, done.count, done.positives), f"seed {seed}", "cell") as bar:
+
+        def keep(evaluation: Evaluation, history: History) -> None:
+            positive = is_positive(strategy, evaluation, history)
+            job.folder.append(evaluation.record(job.space, seed) | {"positive": positive})
+            done.add(evaluation, positive)
+            total = expected_evaluations(r, done.count, done.positives)
+            bar.show(done.count, done.said(evaluation.phase, r.evaluator), total, before=done.count - 1)
+
+        executor = job.executor(r.evaluator)
+        return search(settings.rminas, job.space, evaluator, seed, cheap, executor, past, keep)
+
+
+def _evaluate_list(job: _Job, name: str, seed: int, archs: Sequence[Any]) -> History:
+    evaluator = job.evaluator(name, seed)
+    past = job.past((record for record in job.records if record.get("evaluator") == name), name, seed)
+    done = _Progress(past)
+    with ProgressBar(len(archs), f"seed {seed}, {name}", "cell") as bar:
+
+        def keep(evaluation: Evaluation, history: History) -> None:
+            job.folder.append({"evaluator": name} | evaluation.record(job.space, seed))
+            done.add(evaluation, None)
+            bar.show(done.count, done.said("", name), before=done.count - 1)
+
+        return evaluate_list(archs, evaluator, job.executor(name), past, keep)
+
+
+class _Progress:
+    """What a bar says of a seed's evaluations: how many, positives, and the best value."""
+
+    def __init__(self, past: Mapping[int, Evaluation], positives: int = 0) -> None:
+        self.count, self.positives = len(past), positives
+        self.best = max((e.value for e in past.values() if not np.isnan(e.value)), default=-np.inf)
+        self.judged = False
+
+    def add(self, evaluation: Evaluation, positive: bool | None) -> None:
+        self.count += 1
+        self.positives += bool(positive)
+        self.judged = positive is not None
+        self.best = max(self.best, evaluation.value)
+
+    def said(self, phase: str, evaluator: str) -> str:
+        name, value = as_loss(evaluator, self.best)
+        found = f"{self.positives} positives, " if self.judged else ""
+        return f"{phase}{': ' if phase else ''}{found}{'lowest' if name == 'loss' else 'best'} {name} {value:.4f}"

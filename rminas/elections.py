@@ -1,0 +1,106 @@
+"""How the result of a search is chosen from its history, by name. A new way is one function and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from common.errors import InputError
+from common.registry import Registry
+from common.search.history import History
+from common.spaces.base import SearchSpace
+from rminas.forest import Judgement
+from rminas.model import LossModel
+from rminas.race import predict_last_losses
+from rminas.rng import rng_for
+from rminas.vote import vote_greedy, vote_index, vote_sum
+
+# Name -> function from a FinishedSearch to an architecture.
+ELECTIONS = Registry(
+    "way to choose the result",
+    {
+        "sum": "rminas.elections:choose_by_sum",
+        "greedy": "rminas.elections:choose_by_greedy",
+        "index": "rminas.elections:choose_by_index",
+        "model": "rminas.elections:choose_by_model",
+        "best": "rminas.elections:choose_best",
+    },
+)
+
+
+@dataclass(frozen=True)
+class FinishedSearch:
+    """What the result is chosen from. top: positives that vote at most."""
+
+    space: SearchSpace
+    seed: int
+    history: History
+    judged: Judgement
+    top: int = 50
+
+    @property
+    def voters(self) -> list[int]:
+        """Indices of the positives that vote, highest score first."""
+        order = np.argsort(-self.judged.scores, kind="stable")
+        return [int(i) for i in order if self.judged.positive[i]][: self.top]
+
+
+def choose(rule: str, search: FinishedSearch) -> Any:
+    """The architecture that a member of ELECTIONS, or the user's own, chooses.
+
+    Raises: InputError when the rule is not known or cannot be used on this search.
+    """
+    return ELECTIONS.load(rule)(search)
+
+
+def choose_by_sum(search: FinishedSearch) -> Any:
+    """Every position's most frequent choice among the voters (published)."""
+    return _choose_by_votes(search, vote_sum)
+
+
+def choose_by_greedy(search: FinishedSearch) -> Any:
+    """Position by position, the most frequent successor (published for NAS-Bench-201)."""
+    return _choose_by_votes(search, vote_greedy)
+
+
+def choose_by_index(search: FinishedSearch) -> Any:
+    """The archive's rule for DARTS."""
+    return _choose_by_votes(search, vote_index)
+
+
+def _choose_by_votes(search: FinishedSearch, votes: Callable[[np.ndarray, int], np.ndarray]) -> Any:
+    space, history = search.space, search.history
+    if not search.voters:
+        raise InputError("no architecture was positive, so that none can vote: RMINAS.VOTE best chooses without votes")
+    codes = space.to_codes([history[i].arch for i in search.voters])
+    return space.most_voted(votes(codes, space.choices))
+
+
+def choose_by_model(search: FinishedSearch) -> Any:
+    """The least loss, weighed as the search does, that a model of all evaluations predicts.
+
+    Those that diverged count as the worst; stopped ones as their last known loss predicts. Values that are no losses
+    are modelled as they are.
+    """
+    history, weighing = search.history, search.judged.weighing
+    losses = np.array([-evaluation.value for evaluation in history])
+    if (losses[np.isfinite(losses)] > 0).all():
+        trajectories = [-e.outcome.trajectory if len(e.outcome.trajectory) else np.array([-e.value]) for e in history]
+        trained = [i for i, trajectory in enumerate(trajectories) if np.isfinite(trajectory[0])]
+        losses = predict_last_losses([trajectories[i] for i in trained])
+    else:
+        trained = [i for i in range(len(history)) if np.isfinite(losses[i])]
+        losses = losses[trained]
+    if not np.isfinite(losses).any():
+        raise InputError("no architecture has a value to learn a model from")
+    archs = [history[i].arch for i in trained]
+    model = LossModel.fit(search.space, archs, np.where(np.isfinite(losses), losses, losses[np.isfinite(losses)].max()))
+    return model.least(archs, rng_for(search.seed, "model"), weighing.penalties)
+
+
+def choose_best(search: FinishedSearch) -> Any:
+    """The evaluated architecture of the highest score, the earliest of equals."""
+    return search.history[int(np.argmax(search.judged.scores))].arch

@@ -1,0 +1,9 @@
+"""What pyproject.toml cannot say: the configs at the top are installed inside rminas, where they are found by name."""
+
+from setuptools import find_packages, setup
+
+setup(
+    packages=[*find_packages(include=["common*", "renas*", "rminas*"]), "rminas.configs"],
+    package_dir={"rminas.configs": "configs"},
+    package_data={"rminas.configs": ["*.yaml"]},
+)
