@@ -27,8 +27,8 @@ def write_plots(experiment: Experiment, records: list[dict[str, Any]], scores: n
     Args: scores: (N,) of the first record's seed, None where nothing was predicted.
     """
     if scores is not None:
-        _save(draw_predictions(experiment, records[0], scores), folder / "predicted_vs_true")
-    _save(draw_search(experiment, records), folder / "search")
+        save_figure(draw_predictions(experiment, records[0], scores), folder / "predicted_vs_true")
+    save_figure(draw_search(experiment, records), folder / "search")
 
 
 def draw_predictions(experiment: Experiment, record: dict[str, Any], scores: np.ndarray) -> Figure:
@@ -139,7 +139,9 @@ def _new_figure() -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """`path` with .png and with .pdf."""
+
     def write(form: str, **options: Any) -> None:
         write_atomic(path.with_suffix(f".{form}"), lambda file: figure.savefig(file, format=form, **options))
 

@@ -1,0 +1,59 @@
+"""The plot of a comparison, made from its summary: regret and reported value against evaluations, all searches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from renas.plots import save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SKIPPED = 10  # evaluations at the start that would squeeze all that follows
+SQUEEZED = 1e-2  # share of the highest regret shown below which all is the same as none
+
+
+def write_plot(summary: Mapping[str, Any], folder: Path) -> None:
+    """`comparison.png` and .pdf in `folder`."""
+    save_figure(draw_comparison(summary), folder / "comparison")
+
+
+def draw_comparison(summary: Mapping[str, Any]) -> Figure:
+    """Median (line) and quartiles (band) over the seeds, one colour a search."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    unit = f" ({summary['unit']})" if summary["unit"] else ""
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    steps = np.arange(1, summary["budget"] + 1)
+    shown = steps > min(SKIPPED, summary["budget"] // 3)
+    members = summary["members"]
+    top = max(max(np.array(member["regret"]["high"])[shown]) for member in members.values())
+    floor = max(top * SQUEEZED, 1e-4)
+    for number, (name, member) in enumerate(members.items()):
+        colour = f"C{number % 10}"
+        for axes, what in ((left, "regret"), (right, "report")):
+            low, middle, high = (np.array(member[what][key], dtype=float)[shown] for key in ("low", "median", "high"))
+            if what == "regret":  # the axis is logarithmic, and the best there is has none
+                low, middle, high = (np.maximum(values, floor) for values in (low, middle, high))
+            axes.step(steps[shown], middle, where="post", color=colour, label=name, linewidth=1.8)
+            axes.fill_between(steps[shown], low, high, step="post", color=colour, alpha=0.15, linewidth=0)
+    left.set_yscale("log")
+    left.set_ylim(floor * 0.8, top * 1.3)
+    left.text(0.01, 0.01, "the best was found", transform=left.transAxes, fontsize=8, color="gray")
+    left.set_ylabel(f"regret{unit}: best {summary['label']} less the best so far")
+    right.axhline(summary["report_of_best_label"], color="gray", linestyle=":", linewidth=1, label="of the best label")
+    right.set_ylabel(f"{summary['report']}{unit} of the best so far")
+    for axes in (left, right):
+        axes.set_xlabel("architectures evaluated")
+        axes.grid(alpha=0.3)
+    right.legend(loc="lower right", fontsize=9)
+    n = max(member["n"] for member in members.values())
+    figure.suptitle(f"{summary['space']} {summary['dataset']}: median and quartiles of {n} seeds", fontsize=11)
+    return figure
