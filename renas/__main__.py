@@ -1,13 +1,15 @@
 """python -m renas"""
 
+from typing import NoReturn
+
 from common.cli import run_program
 from renas.cli import PROG, main
 
 
-def start() -> None:
-    """The console script."""
+def command() -> NoReturn:
+    """The command, as `python -m renas` and as the console script `renas`."""
     run_program(PROG, main)
 
 
 if __name__ == "__main__":
-    start()
+    command()

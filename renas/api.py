@@ -105,7 +105,7 @@ def run(
         count: best-scored architectures that are evaluated after that. budget: architectures evaluated in all, by
             default those two together.
         protocol, label, report: see `renas.protocol.choose_columns`.
-        predictor, encoding, settings: as `make_predictor` takes them; lenet by default.
+        predictor, encoding, settings: as `make_predictor` takes them; by default lenet, or the strategy's own.
         search: topk (as published), ea (evolution on predicted scores), or a strategy of `common.search` or of one's
             own (`my_module:MyClass`), which spends the whole budget on true values. search_settings: its settings.
         seed, seeds: the first seed, and how many, counted up. jobs: of them at a time, in processes of their own that
@@ -124,8 +124,10 @@ def run(
     columns = choose_columns(table, dataset, protocol, label, report)
     own = search in (TOPK, EVOLVED)
     choice = None
-    if own or predictor is not None or encoding is not None or settings:
+    if own or predictor is not None:
         choice = PredictorChoice.of(predictor or DEFAULT_PREDICTOR, encoding, settings)
+    elif encoding is not None or settings:
+        raise InputError(f"encoding and settings are a predictor's: name the one that --search {search} is to use")
     labelled = int(np.sum(~np.isnan(columns.label.values)))
     evolved, strategy_settings = EvolvedSettings(), None
     if search == EVOLVED:

@@ -105,7 +105,7 @@ def _options(args: argparse.Namespace, given: set[str]) -> dict[str, Any]:
     own = args.search in (TOPK, EVOLVED)
     if not own:
         _strategy_class(args.search)  # must exist
-    predictor = args.predictor or (LENET if own or args.encoding else None)
+    predictor = args.predictor or (LENET if own else None)
     settings, search_settings = _split_settings(args.settings, predictor, args.search)
     lenet_given = [flag for flag in LENET_FLAGS if flag in given]
     if predictor != LENET:

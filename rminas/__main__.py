@@ -1,13 +1,15 @@
 """python -m rminas"""
 
+from typing import NoReturn
+
 from common.cli import run_program
 from rminas.cli import PROG, main
 
 
-def start() -> None:
-    """The console script."""
+def command() -> NoReturn:
+    """The command, as `python -m rminas` and as the console script `rminas`."""
     run_program(PROG, main)
 
 
 if __name__ == "__main__":
-    start()
+    command()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.benchmarks.scores import load_scores
 from common.datasets import data_set
 from common.devices import device_title, pick_device
 from common.errors import InputError
@@ -23,7 +24,7 @@ from common.search import Evaluation, History, read_history
 from rminas.accuracy import AccuracyTable
 from rminas.config import Config, Optim, Train, load_config
 from rminas.inputs import Inputs, make_search_space
-from rminas.ranking import draw_archs, evaluate_list, read_zero_cost, summarize_ranking
+from rminas.ranking import draw_archs, evaluate_list, summarize_ranking
 from rminas.report import as_loss, rank_report, summarize, terminal_report, write_rank_plot, write_search_plot
 from rminas.rng import rng_for
 from rminas.search import (
@@ -145,7 +146,7 @@ def rank_config(
     with _open(settings, name + "_rank", names, say) as job:
         drawn = {seed: draw_archs(job.space, seed, count, job.accuracies) for seed in job.seeds}
         file = settings.benchmark.zero_cost
-        zero_cost = read_zero_cost(file) if file else {}
+        zero_cost = load_scores(file, job.space) if file else {}
         job.start()
         histories = {
             seed: {name: _evaluate_list(job, name, seed, archs) for name in names} for seed, archs in drawn.items()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -92,33 +90,6 @@ def evaluate_list(
     Raises: InputError when `past` holds others.
     """
     return run_search(GivenList(archs), evaluator, len(archs), executor, None, past, on_evaluation).history
-
-
-def read_zero_cost(path: str) -> dict[str, dict[str, float]]:
-    """{score: {architecture's text: value}} of a csv with a column `arch` and a column a score; `index` is left out.
-
-    Raises: InputError naming the file and the line.
-    """
-    try:
-        with Path(path).expanduser().open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            names = [name for name in reader.fieldnames or () if name not in ("index", "arch")]
-            if "arch" not in (reader.fieldnames or ()) or not names:
-                raise InputError(
-                    f"{path}: expected a header with 'arch' and names of scores, found {reader.fieldnames}"
-                )
-            scores: dict[str, dict[str, float]] = {name: {} for name in names}
-            for row in reader:
-                for name in names:
-                    if row[name]:
-                        scores[name][row["arch"]] = float(row[name])
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
-    except (ValueError, TypeError, csv.Error) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: line {reader.line_num}: {error}") from None
-    return scores
 
 
 def summarize_ranking(

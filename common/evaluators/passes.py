@@ -41,12 +41,13 @@ _BITS = 21  # so many images make a number that float32 holds exactly; three of 
 class Pass:
     """A forward pass of the batch in train mode, and gradients that are computed when they are first asked for.
 
-    Attributes: logits: (B, classes).
+    Attributes: x: (B, 3, H, W), y: (B,) int64; logits: (B, classes); parameters: how many can be trained.
     """
 
     def __init__(self, network: nn.Module, x: Tensor, y: Tensor, record: frozenset[str]) -> None:
         """record: what the scores will look at, of SIGNS, PATTERNS, GRADIENTS."""
         self.x, self.y = x.detach(), y
+        self.parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
         self._signs = _Signs(len(x), x.device, SIGNS in record, PATTERNS in record)
         gradients = GRADIENTS in record
         self._layers = [module for module in network.modules() if isinstance(module, LAYERS)]

@@ -7,5 +7,8 @@ PREDICTORS = Registry(
     {
         "lenet": "renas.predictor:LeNetPredictor",
         "boosting": "common.predictors.boosting:Boosting",
+        "extra_trees": "common.predictors.extra_trees:ExtraTrees",
+        "gp": "common.predictors.gp:GaussianProcess",
+        "ensemble": "common.predictors.ensemble:Ensemble",
     },
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib
 import json
 import re
@@ -30,6 +31,15 @@ with open(os.environ["CALLS"], "a") as file:
 NOT_OURS = {"curl": "needs the network", ".ci/run": "runs the whole suite"}
 
 
+def blocks(page: Path) -> list[str]:
+    """The shell commands of a page, or those that stand indented in the docstring of an example."""
+    text = page.read_text(encoding="utf-8")
+    if page.suffix == ".md":
+        return re.findall(r"^```bash\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    lines = (ast.get_docstring(ast.parse(text), clean=False) or "").splitlines()
+    return ["\n".join(line.strip() for line in lines if line.startswith("    "))]
+
+
 @cache
 def calls(page: Path, folder: Path) -> list[list[str]]:
     """The commands of a page's shell blocks, [program, argument, ...], loops and variables expanded by bash itself."""
@@ -41,7 +51,7 @@ def calls(page: Path, folder: Path) -> list[list[str]]:
     (folder / ".venv/bin/activate").touch()
     log = folder / f"{page.stem}.jsonl"
     log.touch()
-    for block in re.findall(r"^```bash\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL):
+    for block in blocks(page):
         environment = {"PATH": f"{folder / 'bin'}", "CALLS": str(log)}
         bash = shutil.which("bash")
         assert bash

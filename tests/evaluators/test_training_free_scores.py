@@ -23,6 +23,8 @@ from common.evaluators.training_free import evaluate_each
 from common.spaces import make_space
 
 SCORES = (
+    "combined",
+    "receptive_field",
     "fisher",
     "grad_norm",
     "grasp",
@@ -291,7 +293,18 @@ def test_what_can_be_shared_is_one_forward_pass():
     calls: list[int] = []
     made.register_forward_hook(lambda *_: calls.append(1))
     shared = [name for name in SCORES if isinstance(score(name), PassScore)]
-    assert {*shared} == {"naswot", "swap", "jacov", "grad_norm", "snip", "fisher", "plain", "l2_norm"}
+    assert {*shared} == {
+        "naswot",
+        "swap",
+        "jacov",
+        "grad_norm",
+        "snip",
+        "fisher",
+        "plain",
+        "l2_norm",
+        "combined",
+        "receptive_field",
+    }
     evaluate_scores([score(name) for name in shared], made, x, y)
     assert len(calls) == 1
 
@@ -431,3 +444,64 @@ def test_any_evaluators_can_be_asked_together():
 def test_a_score_of_images_says_when_there_are_none():
     with pytest.raises(InputError, match="images"):
         make_evaluator("jacov", Context(SPACE))
+
+
+def test_receptive_field_is_the_widest_patch_over_all_paths():
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.wide = (
+                nn.Conv2d(3, 4, 3, 2, padding=1),
+                nn.Conv2d(4, 4, 3, padding=4, dilation=4, groups=4),
+            )
+            self.point, self.aside = nn.Conv2d(4, 4, 1), nn.Conv2d(3, 4, 5, 2, padding=2)
+            self.last, self.out = nn.Conv2d(4, 4, 3, padding=1), nn.Linear(4, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            before = self.first(x)
+            constant = self.wide(self.wide(self.first(torch.ones_like(x))))  # not the image's
+            y = before + self.point(F.relu(self.wide(before))) + self.aside(x) + constant
+            return self.out(self.last(F.max_pool2d(y, 3, 2, 1)).mean((2, 3)))
+
+    x, y = batch(2, side=16)
+    # last: 3; pooling of stride 2: 5; wide: 13; first: 12 * 2 + 3
+    assert score("receptive_field")(Model(), x, y) == 27
+    layers = [nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AvgPool2d(2), nn.Conv2d(4, 4, (3, 1))]
+    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
+    assert score("receptive_field")(model, x, y) == 2 * 2 + 3
+    assert score("receptive_field")(nn.Sequential(nn.Flatten(), nn.Linear(768, 10)), x, y) == 1
+
+
+def test_combined_is_the_sum_of_its_terms_in_logarithms():
+    made, (x, y) = network(), batch()
+    values = {name: score(name)(made, x, y) for name in ("counted_params", "naswot", "receptive_field", "jacov")}
+    assert values["receptive_field"] > 15  # of 8 pixels: all of it is seen
+    assert -values["jacov"] / 8 - 1 > 2 * 8 / (2 * 192)
+    expected = math.log(values["counted_params"]) + values["naswot"] / 8 + math.log(15)
+    expected -= math.log(-values["jacov"] / 8 - 1)
+    assert score("combined")(made, x, y) == pytest.approx(expected)
+
+
+def test_combined_counts_no_correlation_below_twice_that_of_independent_gradients():
+    made = torch.Generator().manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 3072, bias=False), nn.ReLU(), nn.Linear(3072, 10, bias=False))
+    x = torch.randn(16, 3, 32, 32, generator=made)
+    y = torch.zeros(16, dtype=torch.int64)
+    independent = torch.randn(16, 3072, generator=made, dtype=torch.float64)
+    values = np.linalg.eigvalsh(np.corrcoef(independent.numpy()))
+    chance = 16 / (2 * 3072)
+    assert np.mean(np.log(values) + 1 / values) - 1 == pytest.approx(chance, rel=0.2)
+
+    class Apart(nn.Module):  # gradients that are not correlated at all: each image has a pixel of its own
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.eye(16, 3072))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.relu(x.flatten(1) * self.scale).sum(1, keepdim=True) + 0 * model(x)
+
+    found = score("combined")(Apart(), x.abs(), y)
+    parameters = math.log(sum(p.numel() for p in Apart().parameters()))
+    assert found == pytest.approx(
+        parameters + score("naswot")(Apart(), x.abs(), y) / 16 - math.log(2 * chance), rel=1e-6
+    )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,6 +40,39 @@ def tau(out: str, name: str) -> float:
     match = re.search(rf"{re.escape(name)}: Kendall tau (-?[\d.]+)", out)
     assert match, out
     return float(match[1])
+
+
+def renas(command: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The summary of `python -m renas COMMAND`, given in the root of the clone."""
+    from renas.cli import main
+
+    monkeypatch.chdir(ROOT)
+    main([*command.split(), "--out", str(out)])
+    return json.loads((out / "summary.json").read_text())
+
+
+OWN_SPACE = "--data_path examples/own_space.csv --space examples/own_space.py:SPACE"
+
+
+@pytest.mark.parametrize(
+    ("command", "least_tau"),
+    [
+        ("--predictor examples/own_predictor.py:Nearest PREDICTOR.K 10", 0.6),
+        ("--predictor boosting --encoding examples/own_encoding.py:Pairs+costs", 0.65),
+        (f"{OWN_SPACE} --predictor boosting --train_num 20 --count 5", 0.2),
+        (f"{OWN_SPACE} --predictor examples/own_predictor.py:Nearest --train_num 20 --count 5 nearest.k 3", 0.2),
+    ],
+)
+def test_renas_takes_them(command: str, least_tau: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    summary = renas(command, tmp_path / "run", monkeypatch)
+    assert summary["mean"]["kendall_tau"] > least_tau
+
+
+@pytest.mark.parametrize(("data", "budget"), [("", 150), (OWN_SPACE, 30)])
+def test_renas_searches_by_an_own_strategy(data: str, budget: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    command = f"{data} --search examples/own_strategy.py:BestFew --budget {budget}"
+    summary = renas(command, tmp_path / "run", monkeypatch)
+    assert summary["runs"][0]["found"]["rank"] <= 20
 
 
 def test_own_predictor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

@@ -376,6 +376,20 @@ def test_the_settings_of_a_strategy_are_of_the_run(renas: Callable[..., Run], ta
 
 
 @pytest.mark.usefixtures("_no_plots")
+def test_an_active_search_takes_any_predictor(renas: Callable[..., Run], table: Path, tmp_path: Path):
+    options = ("--data_path", table, "--search", "active", "--budget", 14, "active.initial", 6, "active.batch", 4)
+    assert renas(*options, "--out", "own").code == 0
+    assert "predictor" not in config_of(tmp_path / "own")
+    chosen = ("--predictor", "boosting", "--encoding", "one_hot", "boosting.max_iter", 5)
+    assert renas(*options, "--out", "out", *chosen).code == 0
+    config = config_of(tmp_path / "out")
+    assert config["predictor"]["encoding"] == "one_hot"
+    assert config["predictor"]["settings"]["max_iter"] == 5
+    (record,) = records_of(tmp_path / "out")
+    assert record["phases"] == ["initial"] * 6 + ["active"] * 8
+
+
+@pytest.mark.usefixtures("_no_plots")
 def test_a_budget_is_split_into_training_and_proposals(renas: Callable[..., Run], table: Path, tmp_path: Path):
     run = renas("--data_path", table, "--budget", 25, "--count", 5, "--num_epochs", 1, "--out", "out")
     assert run.code == 0, run.err
@@ -423,6 +437,11 @@ UNUSED: list[tuple[tuple[object, ...], str]] = [
         "--num_epochs is a setting of lenet, which --search random does not use",
     ),
     (("--search", "random", "--predictor", "boosting"), "'random' takes no predictor"),
+    (("--search", "active", "--encoding", "one_hot"), "encoding and settings are a predictor's: name the one"),
+    (
+        ("--search", "active", "boosting.max_iter", 5),
+        "the settings that can follow here are STRATEGY.KEY",
+    ),
     (("--ea_population", 5), "--ea_population is a setting of --search ea, not of topk"),
     (("--search", "evolution", "--ea_budget", 5), "--ea_budget is a setting of --search ea, not of evolution"),
     (("--budget", 20, "--train_num", 10), "--budget and --train_num or --train_ratio say the same"),

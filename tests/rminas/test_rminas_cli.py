@@ -216,7 +216,7 @@ def test_rank_tells_taus_at_several_steps_and_can_be_extended(cfg: Path, tmp_pat
         (("BENCHMARK.PATH", "none.csv"), "none.csv: no such file"),
         (("TRAIN.BATCH_SIZE", "1000"), "one batch needs 4 x 1000 training images"),
         (("--rank", "1"), "--rank 1: at least 2 cells"),
-        (("--rank", "3", "BENCHMARK.ZERO_COST", "none.csv"), "none.csv: cannot be read"),
+        (("--rank", "3", "BENCHMARK.ZERO_COST", "none.csv"), "none.csv: no such file"),
         (("DEVICE",), "'DEVICE' has no value"),
     ],
 )

@@ -1,0 +1,169 @@
+"""What predictors of flat features promise beyond the contract: against scikit-learn, by hand, invariances."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.optimize import check_grad
+from scipy.stats import kendalltau, norm
+
+from common.errors import InputError
+from common.predictors import Predictor, make_predictor
+from common.predictors import gp as gp_module
+from common.predictors.gp import GaussianProcess, GaussianProcessSettings
+from common.predictors.labels import normal_scores
+
+FAST: dict[str, dict[str, Any]] = {"boosting": {"max_iter": 60}, "extra_trees": {"trees": 40}}
+FLAT = ["boosting", "extra_trees", "gp", "ensemble"]
+members = pytest.mark.parametrize("name", FLAT)
+
+
+def made(count: int = 120, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Features as graphs have them: small numbers, some constant, one far larger than the others; and values."""
+    rng = np.random.default_rng(seed)
+    features = rng.integers(0, 4, size=(count, 8)).astype(np.float32)
+    features[:, 6] = 3
+    features[:, 7] *= 1e6
+    values = features[:, 0] * features[:, 1] - features[:, 2] + features[:, 7] / 1e6 + rng.normal(0, 0.1, count)
+    return features, values
+
+
+def fitted(name: str, features: np.ndarray, values: np.ndarray, seed: int = 0) -> Predictor:
+    predictor = make_predictor(name, **FAST.get(name, {})).predictor
+    predictor.fit(features, values, np.random.default_rng(seed))
+    return predictor
+
+
+# labels ------------------------------------------------------------------------------------------------------------
+
+
+def test_normal_scores_by_hand():
+    quarters = norm.ppf([1 / 8, 3 / 8, 5 / 8, 7 / 8])
+    assert normal_scores(np.array([30.0, 1.0, 2.0, 1000.0])) == pytest.approx(quarters[[2, 0, 1, 3]])
+    assert normal_scores(np.array([5.0, 7.0, 7.0])) == pytest.approx(norm.ppf([1 / 6, 2 / 3, 2 / 3]))
+
+
+@members
+def test_only_the_order_of_values_matters(name):
+    features, values = made()
+    plain = fitted(name, features, values).predict(features)
+    assert np.array_equal(plain, fitted(name, features, np.exp(values / 3)).predict(features))
+
+
+# all flat members --------------------------------------------------------------------------------------------------
+
+
+@members
+def test_what_was_not_seen_is_ordered_well(name):
+    features, values = made(300)
+    scores = fitted(name, features[:100], values[:100]).predict(features[100:])
+    assert kendalltau(scores, values[100:]).statistic > {"extra_trees": 0.55}.get(name, 0.7)
+
+
+@members
+def test_scores_do_not_depend_on_what_they_are_computed_with(name):
+    """So that a space may be scored in chunks."""
+    features, values = made()
+    predictor = fitted(name, features, values)
+    whole, std = predictor.predict_with_std(features)
+    assert predictor.predict(features[30:40]) == pytest.approx(whole[30:40], abs=1e-9)
+    assert predictor.predict_with_std(features[30:40])[1] == pytest.approx(std[30:40], abs=1e-6)
+
+
+@members
+def test_two_architectures_are_enough_and_constant_values_are_borne(name):
+    features, values = made(2)
+    better = int(values[1] > values[0])
+    scores = fitted(name, features, values).predict(features)
+    assert scores[better] >= scores[1 - better]
+    assert np.isfinite(fitted(name, features, np.ones(2)).predict(features)).all()
+
+
+@pytest.mark.parametrize("name", ["extra_trees", "gp", "ensemble"])
+def test_unsure_where_nothing_alike_was_seen(name):
+    """Trained on half of a line, asked on all of it; known points are surer than those between the halves."""
+    line = np.linspace(-1, 1, 81)[:, None]
+    features = np.concatenate([line, line**2], axis=1).astype(np.float32)
+    known = np.abs(line[:, 0]) > 0.5
+    mean, std = fitted(name, features[known], np.sin(5 * line[known, 0])).predict_with_std(features)
+    assert mean.shape == std.shape == (81,)
+    assert std[~known].mean() > 1.5 * std[known].mean() > 0
+
+
+# one by one ----------------------------------------------------------------------------------------------------------
+
+
+def test_gaussian_process_is_scikit_learns_with_the_same_kernel():
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
+
+    features, values = made(60)
+    ours = fitted("gp", features[:40], values[:40])
+    assert isinstance(ours, GaussianProcess)
+    scale, height, slope, noise = np.exp(ours.theta)
+    kernel = ConstantKernel(height) * Matern(scale, nu=1.5) + ConstantKernel(slope) * DotProduct(1e-8)
+    theirs = GaussianProcessRegressor(kernel + WhiteKernel(noise), optimizer=None, alpha=gp_module.JITTER)
+    theirs.fit(ours.points, normal_scores(values[:40]))
+    mean, std = ours.predict_with_std(features)
+    points = np.clip((features - ours.mean) * ours.weight, -4, 4) / ours.norm
+    expected, with_noise = theirs.predict(points, return_std=True)
+    assert mean == pytest.approx(expected, abs=1e-6)
+    assert std**2 + noise == pytest.approx(with_noise**2, abs=1e-6)
+
+
+def test_gaussian_process_has_the_most_likely_kernel():
+    """By finite differences, and by scikit-learn's marginal likelihood nearby."""
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
+
+    features, values = made(60)
+    ours = fitted("gp", features, values)
+    assert isinstance(ours, GaussianProcess)
+    targets = normal_scores(values)
+
+    def density(theta: np.ndarray) -> float:
+        scale, height, slope, noise = np.exp(theta)
+        kernel = ConstantKernel(height) * Matern(scale, nu=1.5) + ConstantKernel(slope) * DotProduct(1e-8)
+        model = GaussianProcessRegressor(kernel + WhiteKernel(noise), optimizer=None, alpha=gp_module.JITTER)
+        prior = -0.5 * np.sum(((theta - gp_module.START) / gp_module.PRIOR_STD) ** 2)
+        return model.fit(ours.points, targets).log_marginal_likelihood_value_ + prior
+
+    best = density(ours.theta)
+    assert best > density(gp_module.START)
+    for place in range(4):
+        for step in (-0.3, 0.3):
+            assert density(ours.theta + step * np.eye(4)[place]) < best + 1e-3
+    slope = check_grad(lambda t: -density(t), lambda t: np.zeros(4), ours.theta)
+    assert slope < 0.2  # flat there
+
+
+def test_gaussian_process_learns_from_a_sample_of_too_many():
+    features, values = made(300)
+    predictor = GaussianProcess(GaussianProcessSettings(points=80, tuned_on=40))
+    predictor.fit(features, values, np.random.default_rng(0))
+    assert len(predictor.points) == 80
+    assert kendalltau(predictor.predict(features), values).statistic > 0.7
+
+
+def test_an_ensemble_is_the_mean_of_its_members_and_as_unsure_as_they_are():
+    features, values = made()
+    ensemble = make_predictor("ensemble", members="extra_trees, gp").predictor
+    ensemble.fit(features, values, np.random.default_rng(3))
+    alone = []
+    for name, rng in zip(("extra_trees", "gp"), np.random.default_rng(3).spawn(2), strict=True):
+        member = make_predictor(name).predictor
+        member.fit(features, values, rng)
+        alone.append(member.predict_with_std(features))
+    (trees, trees_std), (process, process_std) = alone
+    mean, std = ensemble.predict_with_std(features)
+    assert mean == pytest.approx((trees + process) / 2)
+    between = ((trees - process) / 2) ** 2
+    assert std**2 == pytest.approx(between + (trees_std**2 + process_std**2) / 2)
+
+
+@pytest.mark.parametrize(("names", "said"), [("gp,oracle", "unknown predictor"), ("gp,ensemble", "ensemble itself")])
+def test_impossible_ensembles_are_refused(names, said):
+    with pytest.raises(InputError, match=said):
+        make_predictor("ensemble", members=names)
