@@ -59,7 +59,7 @@ class StudySet:
 NB201, NB101 = "nasbench201/accuracy_full.csv", "nasbench101/valid_20001.csv"
 NB301 = "darts/nb301_surrogate_zero_cost.csv"
 NB201_COLUMNS = ("cifar10_test_200", "cifar100_test_200", "imagenet16_120_test_200")
-NARROW101, SMALL_DARTS = (("stem_channels", 16),), (("channels", 16), ("layers", 8))
+NARROW101, SMALL_DARTS = (("channels", 16),), (("channels", 16), ("layers", 8))
 # Sets of which nothing may be learnt but once: what is chosen is chosen on the development sets.
 SETS = {
     "nb201": StudySet("NAS-Bench-201", NB201, NB201_COLUMNS, 300, 64, reference=NB201_ZERO_COST),
