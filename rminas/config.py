@@ -106,7 +106,7 @@ class Train:
 @dataclass(frozen=True)
 class Rminas:
     loss_beta: float = key(0.8, "weight of the representations against cross-entropy", between(0, 1))
-    evaluator: str = key("rmi", "what a candidate is judged by: rmi, or another evaluator", member_of(EVALUATORS))
+    evaluator: str = key("rmi", "what a candidate is judged by: rmi, or another evaluator", member_of(EVALUATORS, True))
     strategy: str = key("forest", "what chooses the candidates: forest, or another strategy", member_of(STRATEGIES))
     observe: int = key(150, "updates of a candidate; the loss after them is its score", at_least(0))
     pool: int = key(16, "the batch is the best classified of POOL times as many images", at_least(1))
@@ -130,7 +130,7 @@ class Rminas:
         "logarithms over random networks; 0: the loss alone, as published",
         at_least(0),
     )
-    cheap: str = key("params", "the cheap score that SIZE is the weight of, an evaluator", member_of(EVALUATORS))
+    cheap: str = key("params", "the cheap score that SIZE is the weight of, an evaluator", member_of(EVALUATORS, True))
     round: int = key(1, "cells the forest proposes at once, to be trained side by side; 1 as published", at_least(1))
     race: float = key(
         0.0,

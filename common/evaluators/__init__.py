@@ -6,6 +6,8 @@ What a name stands for makes an evaluator from a `Context`. A user's own is name
 - a function `score(arch) -> float` of the architecture alone,
 - a function `make(context) -> Evaluator`, for whatever needs more than that, or
 - an Evaluator.
+
+Names joined by + make a combination: the sum of the logarithms of their ranks (`common.evaluators.combination`).
 """
 
 from __future__ import annotations
@@ -46,11 +48,15 @@ EVALUATORS = Registry(
 
 
 def make_evaluator(name: str, context: Context) -> Evaluator:
-    """The evaluator called `name`, or the user's own that an import path names.
+    """The evaluator called `name`, the user's own that an import path names, or several of them joined by +.
 
     Raises: InputError for an unknown name, for what is none of the forms above, or when the context lacks what the
     evaluator needs.
     """
+    if "+" in name:
+        from common.evaluators.combination import Combination
+
+        return Combination.make(context, name, [make_evaluator(part.strip(), context) for part in name.split("+")])
     member: Any = EVALUATORS.load(name)
     if isinstance(member, Evaluator):
         return member

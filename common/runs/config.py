@@ -30,10 +30,11 @@ def one_of(*choices: str) -> Check:
     return (lambda value: value in choices), f"one of {', '.join(choices)}"
 
 
-def member_of(registry: Collection[str]) -> Check:
-    """A name in a registry, or the import path of a user's own."""
+def member_of(registry: Collection[str], joined: bool = False) -> Check:
+    """A name in a registry, or the import path of a user's own; `joined`: or several of them joined by +."""
     known = ", ".join(sorted(registry))
-    return (lambda value: value in registry or ":" in value), f"one of {known}, or your own as my_module:NAME"
+    said = f"one of {known}, or your own as my_module:NAME" + (", or several joined by +" if joined else "")
+    return (lambda value: all(n in registry or ":" in n for n in (value.split("+") if joined else [value]))), said
 
 
 def at_least(low: float) -> Check:
