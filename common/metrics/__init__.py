@@ -1,6 +1,28 @@
 """Ranking metrics, exact on any number of architectures, and comparisons of methods seed by seed."""
 
 from common.metrics.paired import PairedComparison, compare_paired
-from common.metrics.ranking import kendall_tau, mean_std, rank_of, spearman
+from common.metrics.ranking import (
+    best_rank_at,
+    best_rows,
+    bootstrap_interval,
+    kendall_tau,
+    mean_std,
+    precision_at,
+    rank_of,
+    regret_at,
+    spearman,
+)
 
-__all__ = ["PairedComparison", "compare_paired", "kendall_tau", "mean_std", "rank_of", "spearman"]
+__all__ = [
+    "PairedComparison",
+    "best_rank_at",
+    "best_rows",
+    "bootstrap_interval",
+    "compare_paired",
+    "kendall_tau",
+    "mean_std",
+    "precision_at",
+    "rank_of",
+    "regret_at",
+    "spearman",
+]

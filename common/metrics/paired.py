@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-DRAWS = 10_000  # of the bootstrap
+from common.metrics.ranking import bootstrap_interval
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,7 @@ def compare_paired(first: np.ndarray, second: np.ndarray, level: float = 0.95, s
     if not np.isfinite([first, second]).all():
         raise ValueError("values that are not finite cannot be compared")
     difference = first - second
-    rng = np.random.default_rng(seed)
-    means = difference[rng.integers(len(difference), size=(DRAWS, len(difference)))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    low, high = bootstrap_interval(difference, level, seed=seed)
     better, worse = int((difference > 0).sum()), int((difference < 0).sum())
     p_value = float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
-    return PairedComparison(
-        len(difference), float(difference.mean()), float(low), float(high), level, better, worse, p_value
-    )
+    return PairedComparison(len(difference), float(difference.mean()), low, high, level, better, worse, p_value)

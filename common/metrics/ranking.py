@@ -37,3 +37,45 @@ def mean_std(values: Iterable[float]) -> tuple[float, float]:
     if not len(kept):
         return math.nan, math.nan
     return float(kept.mean()), float(kept.std(ddof=1)) if len(kept) > 1 else 0.0
+
+
+# the best k --------------------------------------------------------------------------------------------------------
+
+
+def best_rows(scores: np.ndarray, k: int) -> np.ndarray:
+    """(min(k, n),) rows of the k highest of scores (n,), best first, equals in the order given; NaN comes last."""
+    return np.argsort(-np.where(np.isnan(scores), -np.inf, scores), kind="stable")[:k]
+
+
+def precision_at(k: int, scores: np.ndarray, truth: np.ndarray) -> float:
+    """The share of the k architectures with the highest scores whose truth is among the k highest (P@k, GATES 2020).
+
+    Where the k-th and the next best are equally good, either counts. truth: (n,), NaN is never good.
+    """
+    chosen = truth[best_rows(scores, k)]
+    return float(np.mean(chosen >= np.nanmin(truth[best_rows(truth, k)])))
+
+
+def best_rank_at(k: int, scores: np.ndarray, truth: np.ndarray) -> int:
+    """N@k (GATES 2020): the rank of the best of the k architectures with the highest scores; 1 is the best of all."""
+    return rank_of(float(np.nanmax(truth[best_rows(scores, k)])), truth)
+
+
+def regret_at(k: int, scores: np.ndarray, truth: np.ndarray) -> float:
+    """What the best of the k architectures with the highest scores lacks to the best of all, in units of `truth`."""
+    return float(np.nanmax(truth) - np.nanmax(truth[best_rows(scores, k)]))
+
+
+def bootstrap_interval(
+    values: Iterable[float], level: float = 0.95, draws: int = 10_000, seed: int = 0
+) -> tuple[float, float]:
+    """The percentile bootstrap interval of the mean of independent values (runs with different seeds); NaN left out.
+
+    Returns: its ends; twice the value where there is only one, NaN where there is none.
+    """
+    kept = np.array([value for value in values if not math.isnan(value)], dtype=np.float64)
+    if not len(kept):
+        return math.nan, math.nan
+    drawn = np.random.default_rng(seed).integers(len(kept), size=(draws, len(kept)))
+    low, high = np.quantile(kept[drawn].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

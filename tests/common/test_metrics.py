@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from common.metrics import kendall_tau, mean_std, rank_of, spearman
+from common.metrics import (
+    best_rank_at,
+    best_rows,
+    bootstrap_interval,
+    kendall_tau,
+    mean_std,
+    precision_at,
+    rank_of,
+    regret_at,
+    spearman,
+)
 
 NASBENCH101_SIZE = 423_624
 
@@ -112,3 +122,42 @@ def test_mean_and_sample_deviation_leave_nan_out():
     assert mean_std(iter([1.0, 3.0]))[0] == 2
     assert all(map(math.isnan, mean_std([])))
     assert all(map(math.isnan, mean_std([math.nan])))
+
+
+# the best k --------------------------------------------------------------------------------------------------------
+
+SCORES = np.array([0.9, 0.1, 0.8, 0.9, 0.5])
+TRUTH = np.array([91.0, 94.0, 93.0, 90.0, np.nan])
+
+
+def test_the_best_k_by_hand():
+    """By score: rows 0 and 3 (equal, in this order), 2, 4, 1. Of these the truth is 91, 90, 93, not known, 94."""
+    assert best_rows(SCORES, 3).tolist() == [0, 3, 2]
+    assert best_rows(SCORES, 9).tolist() == [0, 3, 2, 4, 1]
+    assert best_rows(np.array([np.nan, 1.0, 2.0]), 3).tolist() == [2, 1, 0]
+    assert [precision_at(k, SCORES, TRUTH) for k in (1, 2, 3, 5)] == pytest.approx([0, 0, 2 / 3, 4 / 5])
+    assert [best_rank_at(k, SCORES, TRUTH) for k in (1, 2, 3, 5)] == [3, 3, 2, 1]
+    assert [regret_at(k, SCORES, TRUTH) for k in (1, 2, 3, 5)] == [3, 3, 1, 0]
+
+
+def test_precision_does_not_depend_on_which_of_equals_are_called_best():
+    truth = np.array([3.0, 2.0, 2.0, 2.0])
+    for scores in np.eye(4) + 0.1 * np.arange(4):
+        assert precision_at(2, scores, truth) == 1.0
+
+
+def test_the_bootstrap_interval_holds_the_mean_as_often_as_it_says():
+    """Of 200 samples of 20 standard normal values; and it is as wide as the normal approximation."""
+    rng = np.random.default_rng(0)
+    samples = rng.normal(size=(200, 20))
+    ends = np.array([bootstrap_interval(sample, 0.9, draws=1000) for sample in samples])
+    held = np.mean((ends[:, 0] < 0) & (ends[:, 1] > 0))
+    assert 0.8 < held < 0.95
+    assert np.mean(ends[:, 1] - ends[:, 0]) == pytest.approx(2 * 1.645 / math.sqrt(20), rel=0.1)
+
+
+def test_the_bootstrap_interval_of_little():
+    assert bootstrap_interval([2.0]) == (2.0, 2.0)
+    assert bootstrap_interval([2.0, math.nan]) == (2.0, 2.0)
+    assert all(map(math.isnan, bootstrap_interval([math.nan])))
+    assert bootstrap_interval([1.0, 2.0, 4.0]) == bootstrap_interval(iter([1.0, 2.0, 4.0]))
