@@ -11,6 +11,7 @@ ENCODINGS = Registry(
         "one_hot": "common.encoding.one_hot:OneHot",
         "costs": "common.encoding.one_hot:Costs",
         "graph": "common.encoding.graph:GraphFeatures",
+        "scores": "common.encoding.scores:Scores",
     },
 )
 

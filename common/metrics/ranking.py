@@ -31,6 +31,17 @@ def rank_of(value: float, truth: np.ndarray) -> int:
     return 1 + int(np.sum(truth > value))
 
 
+def normal_scores(values: np.ndarray) -> np.ndarray:
+    """(n,) quantiles of the normal distribution at the ranks of values (n,), about -2.5 to 2.5 for 100; ties share one.
+
+    Taken at (rank - 1/2) / n. As labels they make predictors of squared error care for order alone: one failed training
+    weighs no more than its rank.
+    """
+    from scipy.stats import norm, rankdata
+
+    return norm.ppf((rankdata(values) - 0.5) / len(values))
+
+
 def mean_std(values: Iterable[float]) -> tuple[float, float]:
     """Mean and sample standard deviation (n - 1) of the values that are not NaN; the deviation of one value is 0."""
     kept = np.array([v for v in values if not math.isnan(v)], dtype=np.float64)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from common.metrics import normal_scores
 from common.predictors.base import Predictor
-from common.predictors.labels import normal_scores
 from common.runs.config import at_least, key
 
 CLIP = 4.0  # standard deviations: a feature that one training architecture in a hundred has would outweigh all others

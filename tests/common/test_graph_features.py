@@ -11,6 +11,7 @@ import pytest
 
 from common.encoding import make_encoding
 from common.encoding.graph import ROWS, GraphFeatures
+from common.errors import InputError
 from common.spaces import SPACES, SearchSpace, darts, make_space, nasbench101, nasbench201
 from common.spaces.darts import Darts, Genotype
 from common.spaces.nasbench101 import Cell101, NasBench101
@@ -318,3 +319,46 @@ def test_rows_do_not_depend_on_what_they_are_encoded_with():
     values = GRAPH.encode(NB201, codes)
     assert np.array_equal(values[-100:], GRAPH.encode(NB201, codes[-100:]))
     assert np.array_equal(values[: len(codes) // 2][::-1], values[len(codes) // 2 :])
+
+
+# scores of a file --------------------------------------------------------------------------------------------------
+
+A, B, C = (
+    "|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|nor_conv_1x1~1|none~2|",
+    "|avg_pool_3x3~0|+|none~0|none~1|+|none~0|skip_connect~1|none~2|",
+    "|nor_conv_1x1~0|+|nor_conv_1x1~0|none~1|+|none~0|none~1|nor_conv_3x3~2|",
+)
+ISOMORPHIC_TO_B = "|none~0|+|none~0|none~1|+|avg_pool_3x3~0|none~1|none~2|"
+
+
+def test_scores_of_a_file_enter_by_their_rank(tmp_path):
+    """Quantiles at 1/6, 1/2 and 5/6 of three; a score that is missing is the median; an accuracy is no score."""
+    path = tmp_path / "scores.csv"
+    path.write_text(f"arch,synflow,jacov,cifar10_test_200\n{A},1e9,-3,93\n{B},2,,10\n{C},30,5,94\n")
+    encoding = make_encoding(f"scores={path}")
+    assert encoding.columns(NB201) == ["synflow", "jacov", "scores known"]
+    codes = NB201.to_codes([NB201.parse(text) for text in (A, B, ISOMORPHIC_TO_B, C)])
+    high, half = 0.9674216, 0.6744898
+    expected = [[high, -half, 1], [-high, 0, 1], [-high, 0, 1], [0, half, 1]]
+    assert np.allclose(encoding.encode(NB201, codes), expected)
+    other = NB201.to_codes([NB201.parse("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|")])
+    assert encoding.encode(NB201, other).tolist() == [[0, 0, 0]]
+    joined = make_encoding(f"graph+scores={path}")
+    assert joined.encode(NB201, codes).shape == (4, len(GRAPH.columns(NB201)) + 3)
+    assert joined.describe() == f"graph+scores={path}"
+
+
+def test_isomorphic_architectures_share_their_mean_score(tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text(f"arch,nwot\n{B},1\n{ISOMORPHIC_TO_B},2\n{C},3\n")
+    rows = make_encoding(f"scores={path}").encode(NB201, NB201.to_codes([NB201.parse(B), NB201.parse(C)]))
+    assert np.allclose(rows, [[-0.9674216 / 2, 1], [0.9674216, 1]])
+
+
+def test_scores_without_a_file_or_without_scores_are_refused(tmp_path):
+    with pytest.raises(InputError, match="scores=FILE"):
+        make_encoding("graph+scores")
+    path = tmp_path / "accuracies.csv"
+    path.write_text(f"arch,cifar10_test_200\n{A},93\n")
+    with pytest.raises(InputError, match="no scores"):
+        make_encoding(f"scores={path}").check(NB201)

@@ -10,10 +10,10 @@ from scipy.optimize import check_grad
 from scipy.stats import kendalltau, norm
 
 from common.errors import InputError
+from common.metrics import normal_scores
 from common.predictors import Predictor, make_predictor
 from common.predictors import gp as gp_module
 from common.predictors.gp import GaussianProcess, GaussianProcessSettings
-from common.predictors.labels import normal_scores
 
 FAST: dict[str, dict[str, Any]] = {"boosting": {"max_iter": 60}, "extra_trees": {"trees": 40}}
 FLAT = ["boosting", "extra_trees", "gp", "ensemble"]
