@@ -1,12 +1,14 @@
 """Training-free scores of random trained architectures of several spaces: measured, and held against their accuracies.
 
-`measure SET` computes scores of a fixed random sample into docs/results/scores/SET; started again, it goes on. `report`
-writes docs/results/scores.md from those records and from nothing else.
+`measure SET` computes scores of a fixed random sample into docs/results/scores/SET, and `train SET` the RMI loss;
+started again, they go on. `price` times all scores beside RMI. scripts/report_scores.py makes the tables of them.
 """
 
 from __future__ import annotations
 
+import json
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +18,18 @@ import numpy as np
 from common.benchmarks import load_benchmark
 from common.benchmarks.table import BenchmarkTable
 from common.cli import OneLineParser, run_command
+from common.datasets.images import load_images
 from common.errors import InputError
-from common.runs import RunFolder, environment
+from common.evaluators import EVALUATORS, Context, make_evaluator
+from common.evaluators.training_free import evaluate_each
+from common.runs import RunFolder, environment, write_json
 from common.seeds import rng_for
+from common.spaces import SearchSpace
 
 PROG = "python scripts/study_scores.py"
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs/results/scores"
+UPDATES = 30  # of the RMI loss
 SEED = 0  # of the samples, the batch and the weights
 
 PASS = ("naswot", "swap", "jacov", "grad_norm", "snip", "fisher", "plain", "l2_norm")
@@ -150,26 +157,16 @@ def measure(name: str, data: Path, limit: int, folder: Path) -> None:
     """Computes what the set's folder lacks, one record an architecture."""
     import torch
 
-    from common.datasets.images import load_images
-    from common.evaluators import Context, make_evaluator
-    from common.evaluators.training_free import evaluate_each
-
     torch.set_num_threads(1)
     chosen = SETS[name]
     table = load_table(chosen, data)
     space = table.space
     assert space is not None
     published = load_benchmark(data / chosen.reference) if chosen.reference else None
-    context = Context(
-        space,
-        SEED,
-        load_images=lambda: load_images("cifar10", data / "cifar/cifar10_subset.npz"),
-        settings={score: {"batch_size": chosen.batch_size} for score in chosen.scores},
-    )
+    context = image_context(space, data, chosen.batch_size)
     evaluators = {score: make_evaluator(score, context) for score in (*chosen.scores, "params", "flops")}
     config = {"set": name, "file": chosen.file, "sha256": table.source.sha256, "seed": SEED}
     config |= {"batch_size": chosen.batch_size, "network": dict(chosen.network)}
-    revision = environment("cpu")["revision"]
     with RunFolder.open(folder / name, config) as run:
         found = merged(run.records())
         for row in sample_rows(name, table, data)[:limit]:
@@ -184,7 +181,7 @@ def measure(name: str, data: Path, limit: int, folder: Path) -> None:
                 "arch": text,
                 "scores": {score: outcome.value for score, outcome in zip(missing, outcomes, strict=True)},
                 "accuracy": {column: table.columns[column].values[row] for column in chosen.columns},
-                "revision": revision,
+                "revision": revision(),
                 "cpu_s": round(time.process_time() - started, 4),
             }
             if published is not None:
@@ -193,6 +190,97 @@ def measure(name: str, data: Path, limit: int, folder: Path) -> None:
                     key: column.values[there] for key, column in published.columns.items() if key not in chosen.columns
                 }
             run.append(record)
+
+
+def train(name: str, data: Path, limit: int, folder: Path) -> None:
+    """RMI losses of a measured set's first architectures, as further records in its folder."""
+    import torch
+
+    torch.set_num_threads(1)
+    with RunFolder.open(folder / name, json.loads((folder / name / "config.json").read_text())) as run:
+        table = load_table(SETS[name], data)
+        assert table.space is not None
+        rmi = make_evaluator("rmi", rmi_context(table.space, data, UPDATES))
+        for text, record in [*merged(run.records()).items()][:limit]:
+            if "rmi" not in record:
+                started = time.process_time()
+                losses = -rmi.evaluate(table.space.parse(text)).trajectory
+                seconds = round(time.process_time() - started, 4)
+                run.append(
+                    {"arch": text, "scores": {}, "rmi": losses, "rmi_cpu_s": seconds, "rmi_revision": revision()}
+                )
+
+
+def rmi_context(space: SearchSpace, data: Path, updates: int) -> Context:
+    """What the RMI loss of the published CIFAR-10 search is computed from, but for the number of updates."""
+    from common.networks.teachers import load_teacher
+    from common.training.population import CandidateSettings
+    from rminas.rmi import RmiSettings
+
+    return replace(
+        image_context(space, data, 32),
+        load_teacher=lambda: load_teacher("resnet20", data / "teachers/resnet20_cifar10.th", 10),
+        settings={"rmi": RmiSettings(CandidateSettings(steps=updates, channels_last=True))},
+    )
+
+
+def image_context(space: SearchSpace, data: Path, batch_size: int) -> Context:
+    return Context(
+        space,
+        SEED,
+        load_images=lambda: load_images("cifar10", data / "cifar/cifar10_subset.npz"),
+        settings={score: {"batch_size": batch_size} for score in EVALUATORS},
+    )
+
+
+def revision() -> str:
+    return str(environment("cpu")["revision"])
+
+
+def price(data: Path, folder: Path, cells: int = 10, updates: int = 15) -> None:
+    """CPU seconds and GFLOP of a NAS-Bench-201 network by every score, and of RMI updates, interleaved.
+
+    Each of the cells is put through all of them in an order of its own, twice: what is shared with other work on the
+    machine hits all alike. The first time is for warming up.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    torch.set_num_threads(1)
+    table = load_table(SETS["nb201"], data)
+    space = table.space
+    assert space is not None
+    context = image_context(space, data, 32)
+    scores = (*PASS, *OTHERS, "grasp")
+    asked = {score: [make_evaluator(score, context)] for score in scores}
+    asked["all of one pass"] = [make_evaluator(score, context) for score in (*PASS, "receptive_field", "combined")]
+    asked[f"rmi, {updates} updates"] = [make_evaluator("rmi", rmi_context(space, data, updates))]
+    archs = [table.arch(row) for row in sample_rows("nb201", table, data)[:cells]]
+    rng = rng_for(SEED, "price")
+    seconds: dict[str, list[float]] = {name: [] for name in asked}
+    flops: dict[str, list[float]] = {name: [] for name in asked}
+    for arch in archs:
+        for timed in (False, True):
+            for name in rng.permutation([*asked]):
+                started = time.process_time()
+                with nullcontext() if timed else FlopCounterMode(display=False) as counter:
+                    evaluate_each(asked[name], arch)
+                if timed:
+                    seconds[name].append(time.process_time() - started)
+                else:
+                    flops[name].append(counter.get_total_flops())
+    archs_text = [space.format(arch) for arch in archs]
+    write_json(
+        folder / "price.json",
+        {
+            "environment": environment("cpu (1 threads)"),
+            "batch_size": 32,
+            "rmi_updates": updates,
+            "archs": archs_text,
+            "cpu_s": seconds,
+            "flops": flops,
+        },
+    )
 
 
 def merged(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -206,17 +294,19 @@ def merged(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def main() -> None:
     parser = OneLineParser(PROG, __doc__ or "")
-    parser.add_argument("what", choices=("measure", "report"), help="compute scores, or write the tables")
+    parser.add_argument("what", choices=("measure", "train", "price"), help="compute scores, RMI losses, or prices")
     parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(SETS)}; all if none is named")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data", help="folder of the data files")
     parser.add_argument("--limit", type=int, default=10**9, help="architectures of a set")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the records")
     args = parser.parse_args()
+    if args.what == "price":
+        price(args.data, args.results)
+        return
     for name in args.sets or SETS:
         if name not in SETS:
             raise InputError(f"unknown set {name!r}; choose from {', '.join(SETS)}")
-        if args.what == "measure":
-            measure(name, args.data, args.limit, args.results)
+        (measure if args.what == "measure" else train)(name, args.data, args.limit, args.results)
 
 
 if __name__ == "__main__":
