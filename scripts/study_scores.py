@@ -96,6 +96,16 @@ SETS = {
         reference=NB101_ZERO_COST,
         network=NARROW101,
     ),
+    "nb101_dev2": StudySet(
+        "NAS-Bench-101, uniform, development",
+        NB101,
+        ("cifar10_valid_108",),
+        150,
+        32,
+        development=True,
+        after="nb101",
+        network=NARROW101,
+    ),
     "macro": StudySet("NAS-Bench-Macro", "nasbench_macro/nas-bench-macro_cifar10.json", ("cifar10_test_50",), 300, 16),
     "darts500": StudySet(
         "DARTS, 200 epochs", "darts/darts_cifar10_500.csv", ("cifar10_valid_200",), 300, 16, network=SMALL_DARTS
