@@ -33,7 +33,7 @@ UPDATES = 30  # of the RMI loss
 SEED = 0  # of the samples, the batch and the weights
 
 PASS = ("naswot", "swap", "jacov", "grad_norm", "snip", "fisher", "plain", "l2_norm")
-OTHERS = ("synflow", "zen", "zico", "receptive_field", "combined")
+OTHERS = ("synflow", "zen", "zico", "receptive_field")
 NB201_ZERO_COST = "nasbench201/zero_cost_proxies_cifar10.csv"
 NB101_ZERO_COST = "nasbench101/zero_cost_292.csv"
 # Names of the published columns, where they are not ours.

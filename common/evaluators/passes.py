@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property, update_wrapper
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -39,28 +39,34 @@ _BITS = 21  # so many images make a number that float32 holds exactly; three of 
 
 
 class Pass:
-    """A forward pass of the batch in train mode, and gradients that are computed when they are first asked for.
+    """Forward and backward passes of a batch in train mode, each made when it is first asked for.
 
-    Attributes: x: (B, 3, H, W), y: (B,) int64; logits: (B, classes); parameters: how many can be trained.
+    Attributes: x: (B, 3, H, W), y: (B,) int64.
     """
 
     def __init__(self, network: nn.Module, x: Tensor, y: Tensor, record: frozenset[str]) -> None:
         """record: what the scores will look at, of SIGNS, PATTERNS, GRADIENTS."""
         self.x, self.y = x.detach(), y
-        self.parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
+        self._network, self._record = network, record
         self._signs = _Signs(len(x), x.device, SIGNS in record, PATTERNS in record)
-        gradients = GRADIENTS in record
         self._layers = [module for module in network.modules() if isinstance(module, LAYERS)]
         self._outputs: dict[nn.Module, list[Tensor]] = {layer: [] for layer in self._layers}
-        if gradients:
-            self.x.requires_grad_()
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """(B, classes), with the graph of how they came about where GRADIENTS are recorded."""
+        gradients = GRADIENTS in self._record
         hooks = [layer.register_forward_hook(self._keep) for layer in self._layers] if gradients else []
         try:
-            with self._signs if record - {GRADIENTS} else nullcontext(), torch.set_grad_enabled(gradients):
-                self.logits = network(self.x)
+            watching = self._signs if self._record - {GRADIENTS} else nullcontext()
+            with watching, torch.set_grad_enabled(gradients):
+                return cast(Tensor, self._network(self.x.requires_grad_(gradients)))
         finally:
             for hook in hooks:
                 hook.remove()
+
+    def _made(self) -> None:
+        self.logits  # noqa: B018 (what else is recorded is recorded on the way to them)
 
     def _keep(self, module: nn.Module, _: Any, output: Tensor) -> None:
         self._outputs[module].append(output)
@@ -68,11 +74,13 @@ class Pass:
     @property
     def sign_kernel(self) -> Tensor:
         """(B, B) float64: for two images, the rectifiers' units (channels x pixels) whose inputs have equal signs."""
+        self._made()
         return self._signs.kernel
 
     @property
     def patterns(self) -> Tensor:
         """(units,) int64, equal for units that let the same images of the batch through."""
+        self._made()
         return torch.cat(self._signs.patterns) if self._signs.patterns else torch.zeros(0, dtype=torch.int64)
 
     @cached_property
@@ -99,13 +107,25 @@ class Pass:
     @cached_property
     def _loss_gradients(self) -> tuple[list[Tensor], list[list[tuple[Tensor, Tensor]]]]:
         weights = [layer.weight for layer in self._layers]
-        outputs = [output for layer in self._layers for output in self._outputs[layer]]
         loss = F.cross_entropy(self.logits, self.y)
+        outputs = [output for layer in self._layers for output in self._outputs[layer]]
         found = torch.autograd.grad(loss, [*weights, *outputs], retain_graph=True, allow_unused=True)
         known = [torch.zeros_like(a) if g is None else g for a, g in zip([*weights, *outputs], found, strict=True)]
         rest = iter(known[len(weights) :])
         pairs = [[(output.detach(), next(rest)) for output in self._outputs[layer]] for layer in self._layers]
         return known[: len(weights)], pairs
+
+    @cached_property
+    def half_gradients(self) -> list[tuple[Tensor, Tensor]]:
+        """Gradients at the weights as `weight_gradients`, by each half of the batch alone, in passes of its own."""
+        weights = [layer.weight for layer in self._layers]
+        found = []
+        for x, y in zip(self.x.detach().chunk(2), self.y.chunk(2), strict=True):
+            with torch.enable_grad():
+                loss = F.cross_entropy(self._network(x), y)
+            gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+            found.append([torch.zeros_like(w) if g is None else g for w, g in zip(weights, gradients, strict=True)])
+        return list(zip(*found, strict=True))
 
 
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)  # whose weights and outputs the scores are about
@@ -134,8 +154,8 @@ def reads(*record: str) -> Callable[[Callable[[Pass], float]], PassScore]:
 def evaluate_scores(scores: Sequence[Score], network: nn.Module, x: Tensor, y: Tensor, seed: int = 0) -> list[float]:
     """The values of several scores of one network, which is left as it was.
 
-    A score has the same value in any company: those that can share one forward pass, and each of two backward passes
-    (of the logits' sum to the images, of the cross-entropy to the weights).
+    A score has the same value in any company. Those that can share one forward pass and each of two backward passes (of
+    the logits' sum to the images, of the cross-entropy to the weights), and the passes of the halves of the batch.
     Args: x: (B, 3, H, W), y: (B,) int64. seed: of what scores draw (random inputs, weights, dropout).
     """
     shared = [score for score in scores if isinstance(score, PassScore)]
