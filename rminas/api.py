@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from common.benchmarks.scores import load_scores
 from common.datasets import data_set
 from common.devices import device_title, pick_device
 from common.errors import InputError
-from common.evaluators import Context, Evaluator, make_evaluator
+from common.evaluators import EVALUATORS, Context, Evaluator, make_evaluator
 from common.execution import EXECUTORS, Executor
 from common.execution.processes import usable_cores
 from common.progress import ProgressBar
@@ -50,7 +51,7 @@ FREE = ("NAME", "OUT_DIR", "RNG_SEED", "SEEDS", "DEVICE")
 SETTING = "OUT_DIR or NAME"  # where the user chooses the folder
 COMPARED = ("params", "flops")  # what the config's evaluator is ranked beside
 TRAINED = "rmi"  # the evaluator that needs the images and a teacher
-WITHOUT_IMAGES = ("params", "flops", "table")
+WITHOUT_IMAGES = ("params", "flops", "table")  # evaluators that need neither
 
 Say = Callable[[str], object]
 
@@ -176,7 +177,7 @@ class _Job:
         self.seeds = range(settings.rng_seed, settings.rng_seed + settings.seeds)
         self.bar = ProgressBar(settings.teacher.epochs, "teacher", "epoch")
         self.inputs = Inputs(settings.data, settings.teacher, self.device, path, epochs_on(self.bar), say)
-        seen = any(name not in WITHOUT_IMAGES for name in names)
+        seen = any(_needs_images(name) for name in names)
         self.space = make_search_space(settings, self.inputs.load_images if seen else None)
         benchmark = settings.benchmark
         dataset = benchmark.dataset or data_set(settings.data.name).name
@@ -256,6 +257,14 @@ class _Job:
             executor.close()
         if hasattr(self, "folder"):
             self.folder.close()
+
+
+def _needs_images(name: str) -> bool:
+    """Whether an evaluator may ask for images; a user's own does not when it is a function of the architecture."""
+    if ":" not in name:
+        return name not in WITHOUT_IMAGES
+    own = EVALUATORS.load(name)
+    return not (isinstance(own, Evaluator) or (callable(own) and [*signature(own).parameters] == ["arch"]))
 
 
 @contextmanager

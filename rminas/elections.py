@@ -75,8 +75,14 @@ def _choose_by_votes(search: FinishedSearch, votes: Callable[[np.ndarray, int], 
     space, history = search.space, search.history
     if not search.voters:
         raise InputError("no architecture was positive, so that none can vote: RMINAS.VOTE best chooses without votes")
-    codes = space.to_codes([history[i].arch for i in search.voters])
-    return space.most_voted(votes(codes, space.choices))
+    voters = [history[i].arch for i in search.voters]
+    codes = space.to_codes(voters)
+    counts = votes(codes, space.choices)
+    arch = space.most_voted(counts)
+    if space.reaches_output(arch):
+        return arch
+    # The most frequent choices need not make a network together (NAS-Bench-101): then the voter that has most of them.
+    return voters[int(counts[np.arange(codes.shape[1]), codes].sum(1).argmax())]
 
 
 def choose_by_model(search: FinishedSearch) -> Any:
