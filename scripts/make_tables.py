@@ -172,7 +172,8 @@ def rmi_searches_table(link: Link) -> str:
 
 def _chosen(summary: dict[str, Any], rule: str) -> str:
     """What another rule would have chosen from the same evaluations."""
-    found = [run["elected"][rule]["test_acc"] for run in summary["runs"]]
+    choices = [run.get("chosen_by") or run["elected"] for run in summary["runs"]]  # `elected` in runs of 0.1
+    found = [choice[rule]["test_acc"] if rule in choice else None for choice in choices]
     return "" if None in found else _spread(*mean_std(found), len(found), 2)
 
 

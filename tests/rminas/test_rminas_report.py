@@ -1,0 +1,107 @@
+"""What plots and reports show: the scores that were judged, on one scale with their threshold, and no empty panel."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made import MadeLosses
+
+from common.evaluators.costs import CostEvaluator
+from common.spaces import make_space
+from rminas import report
+from rminas.accuracy import AccuracyTable
+from rminas.config import Rminas
+from rminas.report import accuracy_line, as_loss, with_spread, write_rank_plot, write_search_plot
+from rminas.search import SearchOutcome, search, summarize_seed
+
+SPACE = make_space("nasbench201")
+SETTINGS = replace(Rminas(), rf_warmup=20, rf_thresrate=0.2, rf_succ=4, candidates=50, forest=5, max_evaluations=90)
+
+
+def made_losses(arch: Any) -> np.ndarray:
+    rng = np.random.default_rng(SPACE.to_codes([arch])[0].tolist())
+    return np.full(3, np.inf) if not SPACE.reaches_output(arch) else (0.2 + rng.random()) * np.array([4.0, 2.0, 1.0])
+
+
+def outcome(size: float = 0.0) -> SearchOutcome:
+    return search(replace(SETTINGS, size=size), SPACE, MadeLosses(made_losses), 0, CostEvaluator(SPACE))
+
+
+@pytest.fixture
+def axes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Filled with the axes of what is saved."""
+    found: list[Any] = []
+    monkeypatch.setattr(report, "_save", lambda figure, path: found.extend(figure.axes))
+    return found
+
+
+@pytest.fixture(scope="module")
+def table() -> AccuracyTable:
+    return AccuracyTable.load("", "cifar10", SPACE)
+
+
+def points(axis: Any) -> np.ndarray:
+    """(n, 2) of all that is drawn as points, by x."""
+    drawn = np.concatenate([line.get_xydata() for line in axis.lines if line.get_linestyle() == "None"])
+    return drawn[np.argsort(drawn[:, 0], kind="stable")]
+
+
+@pytest.mark.parametrize("size", [0.0, 1.5])
+def test_threshold_and_losses_are_on_one_scale(size: float, axes: list[Any], table: AccuracyTable, tmp_path: Path):
+    done = outcome(size)
+    judged = done.search.judged
+    write_search_plot([done], "rmi", table, tmp_path)
+    left, right = axes
+    assert np.array_equal(points(left)[:, 1], -judged.scores)
+    level = next(line.get_ydata()[0] for line in left.lines if line.get_label() == "threshold")
+    assert level == -judged.threshold
+    below = np.array([y < level for y in points(left)[:, 1]])
+    assert below.tolist() == judged.positive.tolist()
+    assert left.get_ylabel() == right.get_xlabel() == "loss" + (", weighed by the cheap score" if size else "")
+    assert sorted(points(right)[:, 0]) == sorted(-judged.scores)
+
+
+def test_other_scores_are_shown_as_they_are(axes: list[Any], table: AccuracyTable, tmp_path: Path):
+    done = search(SETTINGS, SPACE, CostEvaluator(SPACE), 0)
+    write_search_plot([done], "params", table, tmp_path)
+    assert np.array_equal(points(axes[0])[:, 1], done.history.values)
+    assert axes[0].get_ylabel() == "params"
+
+
+def test_a_panel_without_anything_to_show_is_left_out(axes: list[Any], table: AccuracyTable, tmp_path: Path):
+    done = outcome()
+    nothing = AccuracyTable.load("", "cifar10", make_space("macro"))
+    write_search_plot([done], "rmi", replace(table, column=replace(table.column, values=table.column.values * np.nan)),
+                      tmp_path)  # fmt: skip
+    assert len(axes) == 1
+    assert not nothing
+    axes.clear()
+    history = search(SETTINGS, SPACE, CostEvaluator(SPACE), 0).history
+    write_rank_plot({"params": history}, [{"kendall_tau_by_step": [], "rows": [], "seed": 0}], table, tmp_path)
+    assert len(axes) == 1
+
+
+def test_numbers_say_what_they_are_of():
+    analog = {"best": 94.066, "built_in": True}
+    assert accuracy_line(analog, 93.993) == "93.99 of 94.07 at best in AnalogNAS-Bench"
+    assert accuracy_line({"best": 94.37, "built_in": False}, 93.993) == "93.99"
+    assert accuracy_line(analog, float("nan")) == ""
+    assert with_spread(93.24, 0.0, 1, 2) == "93.24"
+    assert with_spread(93.24, 0.05, 3, 2) == "93.24 +- 0.05"
+    assert as_loss("rmi", -0.5) == ("loss", 0.5)
+    assert as_loss("params", 7.0) == ("params", 7.0)
+
+
+def test_a_summary_holds_every_choice_and_the_best_value(table: AccuracyTable):
+    done = outcome(1.0)
+    made = summarize_seed(done, table)
+    assert set(made["chosen_by"]) == {"sum", "greedy", "index", "model", "best"}
+    assert made["chosen_by"]["sum"] == made["found"] == table.look_up(done.found)
+    assert made["best_value"]["value"] == done.history.values.max()
+    assert made["positives"] == 4
+    assert made["updates"] == 2 * int(np.isfinite(done.history.values).sum())
+    assert made["without_training"] == int(np.isinf(done.history.values).sum())
