@@ -1,8 +1,8 @@
 """A data set of one's own: discs, squares and crosses in noise, written to an .npz that every command takes.
 
     python examples/own_data.py shapes.npz
-    python -m rminas --cfg configs/nb201_digits_fast.yaml DATA.NAME examples/own_data.py:SHAPES DATA.PATH shapes.npz \\
-        DATA.NUM_CLASSES 3 DATA.IM_SIZE 12 TEACHER.EPOCHS 2 RMINAS.RF_WARMUP 20 RMINAS.RF_SUCC 5 NAME shapes
+    python -m rminas --cfg digits SPACE.NAME examples/own_space.py:SPACE NAME shapes \\
+        DATA.NAME examples/own_data.py:SHAPES DATA.PATH shapes.npz
 
 Images of yours need no more than the .npz: DATA.NAME shapes DATA.PATH shapes.npz. The record below is for what is to be
 otherwise than usual, here the augmentation: shapes may be turned upside down, but not shifted far.

@@ -2,8 +2,7 @@
 
     python -m renas --data_path examples/own_space.csv --space examples/own_space.py:SPACE --predictor boosting \\
         --train_num 20 --count 5
-    python -m rminas --cfg configs/nb201_digits_fast.yaml SPACE.NAME examples/own_space.py:SPACE \\
-        BENCHMARK.PATH examples/own_space.csv RMINAS.RF_WARMUP 20 RMINAS.RF_SUCC 5 NAME own_space
+    python -m rminas --cfg digits SPACE.NAME examples/own_space.py:SPACE BENCHMARK.PATH examples/own_space.csv NAME own
 """
 
 from __future__ import annotations

@@ -63,7 +63,8 @@ def make_search_space(config: Config, images: Callable[[], ImageSet] | None) -> 
     try:
         return search_space(config.space.name, Skeleton(classes, size, options))
     except UnknownOption as error:
-        raise InputError(f"{OPTION_KEYS[error.option]}: {error}") from None
+        key = OPTION_KEYS[error.option]
+        raise InputError(f"{key}: {error}; give {key} 0") from None
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,8 @@ def rank_report(summary: dict[str, Any], folder: Path) -> str:
     lines = _head(summary)
     for run in summary["runs"]:
         partial = run["n_common"] < run["n"]
-        header = f"{'score':24}  {'n':>5}  {'kendall':>8}  {'spearman':>8}  {'s a cell':>9}"
+        width = max(24, *(len(row["score"]) for row in run["rows"]))
+        header = f"{'score':{width}}  {'n':>5}  {'kendall':>8}  {'spearman':>8}  {'s a cell':>9}"
         lines += [
             "",
             f"seed {run['seed']}: {run['n']} random cells, no two isomorphic, evaluated in {run['evaluate_s']:.1f} s",
@@ -124,7 +125,8 @@ def rank_report(summary: dict[str, Any], folder: Path) -> str:
         lines.append(header + (f"   on the {run['n_common']} cells that all scores have" if partial else ""))
         for row in run["rows"]:
             seconds = "" if row["evaluate_s"] is None else f"{row['evaluate_s']:.4f}"
-            line = f"{row['score']:24}  {row['n']:5d}  {row['kendall_tau']:8.3f}  {row['spearman']:8.3f}  {seconds:>9}"
+            line = f"{row['score']:{width}}  {row['n']:5d}  {row['kendall_tau']:8.3f}  {row['spearman']:8.3f}"
+            line += f"  {seconds:>9}"
             if partial:
                 line += f"   {row['kendall_tau_common']:8.3f}  {row['spearman_common']:8.3f}"
             lines.append(line.rstrip())

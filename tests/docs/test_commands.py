@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES += sorted((ROOT / "examples").glob("*.py"))
 # Programs that the pages call; each is replaced by one that writes down how it was called.
 STUBS = ("python", "python3", "pip", "curl", "renas", "rminas", ".venv/bin/python", ".venv/bin/pip", ".ci/run")
 STUB = f"""#!{sys.executable} -I

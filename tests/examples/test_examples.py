@@ -155,3 +155,62 @@ def test_own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     usual = load_images("shapes", file)  # any name, without a record
     assert (usual.num_classes, usual.sha256) == (3, images.sha256)
     assert usual.augmentation != images.augmentation
+
+
+# RMI-NAS cut down to seconds; what is found then means nothing.
+QUICK = "RMINAS.OBSERVE 4 RMINAS.RF_WARMUP 6 RMINAS.RF_THRESRATE 0.4 RMINAS.RF_SUCC 1 RMINAS.MAX_EVALUATIONS 10"
+QUICK += " RMINAS.POOL 2 TEACHER.EPOCHS 1 EXECUTOR serial"
+
+
+def rminas(command: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The summary of `python -m rminas COMMAND`, given in the root of the clone."""
+    from rminas.cli import main
+
+    monkeypatch.chdir(ROOT)
+    main([*command.split(), "NAME", "run", "OUT_DIR", str(out)])
+    (summary,) = out.glob("run*/summary.json")
+    return json.loads(summary.read_text())
+
+
+def test_rminas_searches_an_own_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    own = "SPACE.NAME examples/own_space.py:SPACE BENCHMARK.PATH examples/own_space.csv"
+    summary = rminas(f"--cfg digits {own} {QUICK}", tmp_path, monkeypatch)
+    found = summary["runs"][0]["found"]
+    assert found["arch"].startswith("layer1=")
+    assert found["test_acc"] <= summary["benchmark"]["best"]
+
+
+def test_rminas_ranks_by_own_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    scores = "params,examples/own_score.py:feature_rank,examples/own_score.py:convolutions"
+    summary = rminas(f"--cfg nb201_digits --rank 12 --evaluators {scores}", tmp_path, monkeypatch)
+    taus = {row["score"]: row["kendall_tau"] for row in summary["runs"][0]["rows"]}
+    assert [*taus] == scores.split(",")
+    assert all(tau > 0 for tau in taus.values())
+
+
+def test_rminas_searches_by_an_own_score_and_an_own_strategy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    own = "RMINAS.STRATEGY examples/own_strategy.py:BestFew RMINAS.EVALUATOR examples/own_score.py:convolutions"
+    own += " EXECUTOR examples/own_executor.py:Threads"
+    summary = rminas(f"--cfg nb201_digits {own} RMINAS.VOTE best RMINAS.MAX_EVALUATIONS 60", tmp_path, monkeypatch)
+    assert summary["executor"] == "threads (4)"
+    assert summary["runs"][0]["evaluations"] == 60
+
+
+def test_rminas_takes_own_networks_and_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["examples/own_data.py", str(tmp_path / "shapes.npz")])
+    runpy.run_path("examples/own_data.py", run_name="__main__")
+    own = "SPACE.NAME examples/own_network.py:SPACE TEACHER.NAME examples/own_network.py:build_teacher"
+    own += f" TEACHER.TAPS block1,block2,block3 DATA.NAME examples/own_data.py:SHAPES DATA.PATH {tmp_path}/shapes.npz"
+    few = "RMINAS.RF_WARMUP 4 RMINAS.MAX_EVALUATIONS 6 RMINAS.OBSERVE 2"
+    summary = rminas(f"--cfg digits {own} {QUICK} {few}", tmp_path, monkeypatch)
+    assert summary["images"]["source"] == f"{tmp_path}/shapes.npz"
+    assert summary["teacher"]["name"].endswith("build_teacher")
+    assert summary["runs"][0]["found"]["arch"].startswith("stage1=")
+
+
+def test_own_network(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    out = run("own_network", monkeypatch, capsys)
+    params, rmi = (line.split(":")[1].split() for line in out.splitlines())
+    assert float(params[0]) < float(params[1])
+    assert all(float(value) < 0 for value in rmi)  # minus a loss

@@ -41,6 +41,7 @@ SMALL_IN: dict[str, dict[str, Any]] = {
     "proxyless": {"RMINAS.RF_WARMUP": 2, "RMINAS.MAX_EVALUATIONS": 3},
 }
 CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet16_120": 120, "imagenet": 2}
+NAMED_SPACE = {"digits": "darts"}  # configs whose space the user names
 WITHOUT_BUILT_IN_TABLE = ("macro_cifar10", "nb201_cifar100", "nb201_imagenet16")
 SUMMARY = {"method", "space", "dataset", "runs", "mean", "std"}
 RUN = {"seed", "found", "evaluations", "positives", "search_s", "kendall_tau"}
@@ -133,7 +134,8 @@ def words_for(
     def make(name: str, **changes: Any) -> Words:
         config, _ = read_config(CONFIGS[name], [])
         data = config.data.name
-        said = {**SMALL, **SMALL_IN[config.space.name], "OUT_DIR": tmp_path}
+        space = NAMED_SPACE.get(name, config.space.name)
+        said = {**SMALL, **SMALL_IN[space], "SPACE.NAME": space, "OUT_DIR": tmp_path}
         if config.rminas.race:
             said |= {"RMINAS.RACE_FULL": 8, "RMINAS.RF_WARMUP": 9, "RMINAS.MAX_EVALUATIONS": 20}
         if data in CLASSES:
