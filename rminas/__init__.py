@@ -23,7 +23,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from common import __version__
+from relativistic_nas import refuse_foreign_common
+
+refuse_foreign_common()  # before anything of it is imported
+
+from common import __version__  # noqa: E402
 
 if TYPE_CHECKING:
     from common.networks import build_network as build_network

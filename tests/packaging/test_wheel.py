@@ -23,7 +23,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree.mkdir()
     for part in ("common", "renas", "rminas", "configs"):  # a copy, because building writes into the tree
         shutil.copytree(ROOT / part, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for part in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+    for part in ("pyproject.toml", "setup.py", "relativistic_nas.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / part, tree)
     run([sys.executable, "-m", "pip", "wheel", "-q", ".", "--no-deps", "--no-build-isolation", "-w", str(folder)], tree)
     (wheel,) = folder.glob("*.whl")
@@ -69,3 +69,15 @@ def test_a_small_rminas_runs_by_its_console_script_and_the_name_of_a_config(inst
     version, other, space = run([str(installed / "python"), "-c", code], tmp_path).split()
     assert (version, space) == (other, "macro")
     assert "--data_path" in run([str(installed / "renas"), "--help"], tmp_path)
+
+
+@pytest.mark.parametrize("start", [["-m", "renas"], ["-m", "rminas"], ["-m", "renas.compare"], ["-c", "import rminas"]])
+def test_a_foreign_package_called_common_is_told_in_one_line(installed: Path, tmp_path: Path, start: list[str]):
+    (tmp_path / "common").mkdir()
+    (tmp_path / "common" / "__init__.py").touch()
+    command = [str(installed / "python"), *start, *(["--help"] if start[0] == "-m" else [])]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    said = done.stderr.splitlines()
+    assert f"a package called common, in {tmp_path / 'common'}, hides that of the toolkit" in said[-1]
+    if start[0] == "-m":
+        assert (done.returncode, len(said)) == (2, 1)
