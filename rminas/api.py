@@ -261,6 +261,8 @@ class _Job:
 
 def _needs_images(name: str) -> bool:
     """Whether an evaluator may ask for images; a user's own does not when it is a function of the architecture."""
+    if "+" in name:
+        return any(_needs_images(part.strip()) for part in name.split("+"))
     if ":" not in name:
         return name not in WITHOUT_IMAGES
     own = EVALUATORS.load(name)

@@ -53,6 +53,8 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 }
 
 POLICIES = ("constant", "cosine")
+_known, _said = member_of(EVALUATORS)
+EVALUATOR = (lambda names: all(_known(name.strip()) for name in names.split("+")), f"{_said}, or several joined by +")
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def neither_images_nor_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("neither_images_nor_teacher")
-@pytest.mark.parametrize("evaluator", ["params", "flops", "table", "own"])
+@pytest.mark.parametrize("evaluator", ["params", "flops", "table", "own", "params+flops"])
 def test_what_needs_neither_images_nor_a_teacher_loads_none(evaluator: str, own: Path, tmp_path: Path):
     name = f"{own}:fewer" if evaluator == "own" else evaluator
     done = run(tmp_path, evaluator=name, rf_warmup=40, max_evaluations=90)
