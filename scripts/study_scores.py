@@ -254,7 +254,17 @@ def price(data: Path, folder: Path, cells: int = 6, updates: int = 15) -> None:
     machine hits all alike. The first time is for warming up.
     """
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils.flop_counter import flop_registry
+
+    class Counter(TorchDispatchMode):  # FlopCounterMode also follows modules, which torch.autograd.grad does not allow
+        total = 0
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = func(*args, **(kwargs or {}))
+            if func.overloadpacket in flop_registry:
+                self.total += flop_registry[func.overloadpacket](*args, **(kwargs or {}), out_val=out)
+            return out
 
     torch.set_num_threads(1)
     table = load_table(SETS["nb201"], data)
@@ -273,12 +283,12 @@ def price(data: Path, folder: Path, cells: int = 6, updates: int = 15) -> None:
         for timed in (False, True):
             for name in rng.permutation([*asked]):
                 started = time.process_time()
-                with nullcontext() if timed else FlopCounterMode(display=False) as counter:
+                with nullcontext() if timed else Counter() as counter:
                     evaluate_each(asked[name], arch)
                 if timed:
                     seconds[name].append(time.process_time() - started)
                 else:
-                    flops[name].append(counter.get_total_flops())
+                    flops[name].append(counter.total)
     archs_text = [space.format(arch) for arch in archs]
     write_json(
         folder / "price.json",
