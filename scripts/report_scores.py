@@ -176,7 +176,7 @@ def _prices(price: dict[str, Any]) -> list[str]:
     lines = [
         f"{len(price['archs'])} NAS-Bench-201 cells of the reported sample, {price['batch_size']} images of 32 px, one "
         f"thread (torch {environment['torch']}, revision {environment['revision']}), interleaved on a machine that "
-        "others used too: CPU seconds, medians with the least and the most. FLOPs are torch's own count, backward passes "
+        "others used too: CPU seconds, medians with the least and the most. FLOPs are torch's count, backward passes "
         f"included. RMI: a training of {price['rmi_updates']} updates, scaled to the published {UPDATES_PUBLISHED} "
         "passes. Shares are medians over the cells.",
         "",

@@ -247,7 +247,7 @@ def revision() -> str:
     return str(environment("cpu")["revision"])
 
 
-def price(data: Path, folder: Path, cells: int = 6, updates: int = 15) -> None:
+def price(data: Path, folder: Path, cells: int = 3, updates: int = 7) -> None:
     """CPU seconds and GFLOP of a NAS-Bench-201 network by every score, and of RMI updates, interleaved.
 
     Each of the cells is put through all of them in an order of its own, twice: what is shared with other work on the
