@@ -63,7 +63,7 @@ def with_interval(scores: np.ndarray, truth: np.ndarray) -> str:
     rng, count = rng_for(0, "bootstrap"), len(truth)
     again = [tau(scores[rows], truth[rows]) for rows in (rng.integers(count, size=count) for _ in range(RESAMPLES))]
     low, high = np.nanquantile(again, (0.025, 0.975))
-    return f"{tau(scores, truth):.3f} ({low:.2f}-{high:.2f})"
+    return f"{tau(scores, truth):.3f} ({low:.2f} to {high:.2f})"
 
 
 def best_elsewhere(measured: list[Measured], space: str) -> tuple[str, ...]:
@@ -202,12 +202,14 @@ CIFAR-10 training images (float32, train mode, one seed), and no label of an acc
 `python scripts/study_scores.py measure` and `python scripts/report_scores.py` from the records in [scores/](scores/).
 NAS-Bench-201 and Macro as published (64 and 16 images); NAS-Bench-101 with 16 in place of 128 channels (32 images),
 DARTS with 16 channels and 8 cells (16 images). CIFAR-100 and ImageNet16-120 are ordered by the scores on CIFAR-10
-images. Kendall tau with 95 % intervals (of the architectures; the seed of weights and batch is one)."""
+images. Kendall tau with 95 % intervals (of the architectures; the seed of weights and batch is one). Every record has
+the revision that made it; a + there stands for an edit of another file that was not committed yet."""
 REFERENCE = """Spearman correlation of our values with NAS-Bench-Suite-Zero's columns, over the same architectures.
 What is below .95 and why: `jacov` and `plain` are noise around one value in NAS-Bench-101 and DARTS (gradients are
 not correlated there) and `plain` everywhere (weights before a batch norm add 0); params, FLOPs and `l2_norm` of
-NAS-Bench-201 differ since our network does not build edges that cannot reach the output; published `zen` values take
-the running variance after two passes, which starts at 1, where the paper has the batch's."""
+NAS-Bench-201 differ since our network does not build edges that cannot reach the output (parameters are equal for all
+257 cells without such edges); published `zen` values take the running variance after two passes, which starts at 1,
+where the paper has the batch's."""
 ORDER = """`combined` is 3 log ZiCo + log of the receptive field (up to the image) - log of the images' correlation
 (jacov, down to what chance makes). It was chosen twice: the first choice (log parameters + naswot / B in place of
 ZiCo) was measured on the NAS-Bench-201 and NAS-Bench-101 samples here, found wanting on NAS-Bench-101, and replaced
