@@ -174,9 +174,9 @@ def _report(
     slow_wall = start_s + sum(scaled[key] for key in ("load_s", "train_s", "score_s"))
     slow_peak = slow.peak_gib * scale
     ours = Cost(
-        float(np.mean([its.wall_s for its in both])),
-        max(its.peak_gib for its in both),
-        {key: float(np.mean([its.stages[key] for its in both])) for key in ("train_s", "score_s")},
+        float(np.mean([cost.wall_s for cost in both])),
+        max(cost.peak_gib for cost in both),
+        {key: float(np.mean([cost.stages[key] for cost in both])) for key in ("train_s", "score_s")},
     )
     score_s = ours.stages["score_s"]
     rest = ours.wall_s - ours.stages["train_s"] - ours.stages["score_s"]
@@ -185,7 +185,7 @@ def _report(
     )  # fmt: skip
     lines = [
         f"Straightforward way: {how}. Ours: mean of two runs, before and after it, of "
-        + " and ".join(f"{its.wall_s:.1f} s" for its in both)
+        + " and ".join(f"{cost.wall_s:.1f} s" for cost in both)
         + ".",
         "",
         "| | straightforward | ours | ratio |",

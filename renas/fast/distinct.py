@@ -38,10 +38,10 @@ class EntryKeys:
         bits = np.multiply(tensors, self.factors, out=scratch[: len(tensors)]).view(np.uint64)
         bits ^= bits >> np.uint64(32)
         bits *= self.odd
-        return mixed(bits.sum(1).reshape(len(tensors), len(self.salts)).T + self.salts)
+        return mix(bits.sum(1).reshape(len(tensors), len(self.salts)).T + self.salts)
 
 
-def mixed(keys: np.ndarray) -> np.ndarray:
+def mix(keys: np.ndarray) -> np.ndarray:
     """Every bit of a result depends on all of its key's (the finaliser of SplitMix64; Steele et al. 2014)."""
     keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -49,7 +49,7 @@ def mixed(keys: np.ndarray) -> np.ndarray:
 
 
 def neighbourhood_keys(keys: np.ndarray) -> np.ndarray:
-    """Keys (V * V, n) of what 3x3 positions hold, as sums, out of those (mixed) of single positions."""
+    """Keys (V * V, n) of what 3x3 positions hold, as sums, out of those (out of `mix`) of single positions."""
     side = round(len(keys) ** 0.5)
     single = keys.reshape(side, side, -1)
     rows = single.copy()

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common.encoding.base import FeatureSource
-from renas.fast.distinct import Distinct, EntryKeys, distinct, mixed, neighbourhood_keys
+from renas.fast.distinct import Distinct, EntryKeys, distinct, mix, neighbourhood_keys
 from renas.lenet import LeNet, Standardizer
 
 # Tensors read, neighbourhoods computed and architectures summed by one task: what a core's cache holds.
@@ -75,7 +75,7 @@ class NeighbourhoodScorer:
         for start, stop in pairwise(sorted({0, min(n, TRIED), n})):
             _run(pool, partial(self._read, source, rows, keys), _parts(stop, SUMMED, start))
             entries = list(pool.map(distinct, keys[:, :stop]))
-            if sum(len(its.first) for its in entries) > self.limit * stop:
+            if sum(len(entry.first) for entry in entries) > self.limit * stop:
                 return None
         tensors = self._tensors(source, rows, entries)
         first = self._first_map(tensors, keys, pool)
@@ -87,14 +87,14 @@ class NeighbourhoodScorer:
         hidden, bias = torch.zeros(n, len(self.bias)), self.bias
         # A few positions at a time, whose tables of distinct contributions need about as much memory as `hidden`: with
         # fewer at a time `hidden`, which no cache holds, is gone through more often.
-        for places in _groups([len(its.first) for its in second], n):
+        for places in _groups([len(place.first) for place in second], n):
             bias = bias + self._add(places, first, second, hidden, pool)
         scores = np.empty(n, dtype=np.float32)
 
         def finish(part: slice) -> int:
             x = (hidden[part] + bias).relu_()
-            for weight, its in self.dense[:-1]:
-                x = F.linear(x, weight, its).relu_()
+            for layer in self.dense[:-1]:
+                x = F.linear(x, *layer).relu_()
             scores[part] = F.linear(x, *self.dense[-1]).squeeze(1).numpy()
             return len(x)
 
@@ -105,21 +105,21 @@ class NeighbourhoodScorer:
     def _read(self, source: FeatureSource, rows: range, keys: np.ndarray, part: slice) -> None:
         """The keys of all entries of some tensors."""
         scratch = np.empty((READ, *self.standardizer.mean.shape))
-        for its in _parts(part.stop, READ, part.start):
-            tensors = source.rows(np.arange(rows.start + its.start, rows.start + its.stop))
-            keys[:, its] = self.keys_of(tensors, scratch)
+        for chunk in _parts(part.stop, READ, part.start):
+            tensors = source.rows(np.arange(rows.start + chunk.start, rows.start + chunk.stop))
+            keys[:, chunk] = self.keys_of(tensors, scratch)
 
     def _tensors(self, source: FeatureSource, rows: range, entries: list[Distinct]) -> Map:
         """The standardised tensors."""
-        some = np.unique(np.concatenate([its.first for its in entries]))
+        some = np.unique(np.concatenate([entry.first for entry in entries]))
         tensors = torch.from_numpy(self.standardizer(source.rows(rows.start + some))).flatten(2)
-        values = [tensors[np.searchsorted(some, its.first), :, place] for place, its in enumerate(entries)]
+        values = [tensors[np.searchsorted(some, entry.first), :, place] for place, entry in enumerate(entries)]
         return Map(entries, values)
 
     def _first_map(self, tensors: Map, keys: np.ndarray, pool: ThreadPoolExecutor) -> Map | None:
         """The map after the first convolution, batch norm and ReLU; makes keys of it out of those of the tensors."""
         seen = _seen(keys, pool)
-        if sum(len(its.first) for its in seen) > self.limit * keys.size:
+        if sum(len(place.first) for place in seen) > self.limit * keys.size:
             return None
 
         def make(place: int) -> Tensor:
@@ -157,7 +157,7 @@ def _seen(keys: np.ndarray, pool: ThreadPoolExecutor) -> list[Distinct]:
     """What is distinct of what 3x3 positions hold; leaves the keys of that in the place of those of the positions."""
 
     def see(part: slice) -> None:
-        keys[:, part] = mixed(neighbourhood_keys(keys[:, part]))
+        keys[:, part] = mix(neighbourhood_keys(keys[:, part]))
 
     _run(pool, see, _parts(keys.shape[1], SUMMED))
     return list(pool.map(distinct, keys))

@@ -62,27 +62,27 @@ class Norm:
     """Batch norm and ReLU of maps (positions * C, n): relu(z * scale + shift)."""
 
     def __init__(self, mean: Tensor, variance: Tensor, gain: Tensor, shift: Tensor, eps: float) -> None:
-        """All of C channels."""
+        """Args: mean, variance, gain, shift: (C,), one value a channel."""
         self.mean = mean[:, None]
         self.inverse = (variance[:, None] + eps).rsqrt()
         self.scale = gain[:, None] * self.inverse
         self.shift = shift[:, None] - self.mean * self.scale
-        self.still = self.shift.relu()  # what z = 0 becomes
+        self.at_zero = self.shift.relu()  # what z = 0 becomes
 
     def __call__(self, z: Tensor, out: Tensor) -> Tensor:
         split = (-1, len(self.scale), z.shape[1])
         torch.mul(z.view(split), self.scale, out=out.view(split)).add_(self.shift).relu_()
         return out
 
-    def backward(self, errors: Tensor, count: int, still: Tensor | float = 0.0) -> tuple[Tensor, ...]:
+    def backward(self, errors: Tensor, count: int, error_at_zero: Tensor | float = 0.0) -> tuple[Tensor, ...]:
         """Gradients of gain and shift (C,), and a, b (C, 1) of dz = scale * (dy - a z - b).
 
         Args, of y = z * scale + shift:
-            errors: (2, positions * C, 1), sums of dy and of dy * z; `still`: the sum of dy where z is 0.
+            errors: (2, positions * C, 1), sums of dy and of dy * z; error_at_zero: the sum of dy where z is 0.
             count: how many there are of a channel.
         """
         shift, product = errors.view(2, -1, *self.scale.shape).sum(1)
-        shift = shift + still
+        shift = shift + error_at_zero
         gain = self.inverse * (product - self.mean * shift)
         a = self.inverse * gain / count
         return gain[:, 0], shift[:, 0], a, shift / count - self.mean * a
@@ -200,9 +200,9 @@ class FastTraining:
         """Puts the weights and running statistics of `state` into the network."""
         flat, *statistics = state
         weights = self._unpacked(Weights.views(flat, self.weights.shapes))
-        mine = [*self.network.parameters(), *self.network.buffers()]
-        for tensor, its in zip(mine, (*weights, *statistics), strict=True):
-            tensor.copy_(its)
+        tensors = [*self.network.parameters(), *self.network.buffers()]
+        for tensor, value in zip(tensors, (*weights, *statistics), strict=True):
+            tensor.copy_(value)
 
     # passes ---------------------------------------------------------------------------------------------------------
 
@@ -212,9 +212,9 @@ class FastTraining:
         w = self.weights
         norm1 = _running_norm(self.norm1, w.gain1, w.shift1, w.bias1)
         norm2 = _running_norm(self.norm2, w.gain2, w.shift2, w.bias2)
-        constant = self._constant(norm1.still)
-        lone = constant[self.second.size :]
-        bias = self._bias(norm2(lone, lone))
+        constant = self._constant(norm1.at_zero)
+        unvarying = constant[self.second.size :]
+        bias = self._bias(norm2(unvarying, unvarying))
 
         def run(part: Part) -> Tensor:
             self._forward1(part)
@@ -236,38 +236,38 @@ class FastTraining:
         with torch.no_grad():
             parts = self._parts(rows)
             norm1 = _batch_norm(self.norm1, w.gain1, w.shift1, w.bias1, self._sum(self._forward1, parts), count)
-            constant = self._constant(norm1.still)
-            lone = constant[self.second.size :]  # positions that vary with nothing
+            constant = self._constant(norm1.at_zero)
+            unvarying = constant[self.second.size :]  # positions that are the same for all
             moments = self._sum(partial(self._forward2, norm1, constant), parts)
-            moments = torch.cat([moments, n * torch.stack([lone, lone.square()])], 1)
+            moments = torch.cat([moments, n * torch.stack([unvarying, unvarying.square()])], 1)
             norm2 = _batch_norm(self.norm2, w.gain2, w.shift2, w.bias2, moments, count)
-            lone_active = norm2(lone, torch.empty_like(lone))
-            outputs = torch.cat(self._each(partial(self._forward3, norm2, self._bias(lone_active)), parts), 1)[0]
+            unvarying_active = norm2(unvarying, torch.empty_like(unvarying))
+            outputs = torch.cat(self._each(partial(self._forward3, norm2, self._bias(unvarying_active)), parts), 1)[0]
         loss = loss_of(outputs.requires_grad_())
         (error,) = torch.autograd.grad(loss, outputs)
         with torch.no_grad():
-            for part, its in zip(parts, error.split([part.x.shape[1] for part in parts]), strict=True):
-                part.error = its[None]
+            for part, errors in zip(parts, error.split([part.x.shape[1] for part in parts]), strict=True):
+                part.error = errors[None]
             errors = self._sum(self._backward3, parts)
             hidden = torch.stack([part.gradient.dense_bias1 for part in parts]).sum(0)[:, None]
-            lone_error = (w.dense1[:, self.second.size :].T @ hidden) * (lone_active > 0)
-            errors = torch.cat([errors, torch.stack([lone_error, lone_error * lone])], 1)
+            unvarying_error = (w.dense1[:, self.second.size :].T @ hidden) * (unvarying_active > 0)
+            errors = torch.cat([errors, torch.stack([unvarying_error, unvarying_error * unvarying])], 1)
             gain2, shift2, a, b = norm2.backward(errors, count)
             torch.mul(w.kernel2.view(3, len(a), -1), norm2.scale, out=self.scaled_kernel2.view(3, len(a), -1))
             sums = self._sum(partial(self._backward2, a, b), parts)
             # What the taps that see a constant position get, from all architectures at once.
             dy, z = errors[0].view(self.area, -1), moments[0].view(self.area, -1)
             taps_error = torch.einsum("pab,po->aob", self.constant_taps, dy - a.T * z - n * b.T).reshape(-1, 1)
-            still_error = (self.scaled_kernel2.view(len(taps_error), -1).T @ taps_error) * (norm1.still > 0)
-            gain1, shift1, a, b = norm1.backward(sums, count, still_error)
+            at_zero_error = (self.scaled_kernel2.view(len(taps_error), -1).T @ taps_error) * (norm1.at_zero > 0)
+            gain1, shift1, a, b = norm1.backward(sums, count, at_zero_error)
             self._each(partial(self._backward1, a, b), parts)
 
             total, *others = (part.flat for part in parts)
             for other in others:
                 total += other
             g = parts[0].gradient
-            torch.mm(hidden, lone_active.T, out=g.dense1[:, self.second.size :])
-            g.kernel2.view(len(taps_error), -1).addmm_(taps_error, norm1.still.T)
+            torch.mm(hidden, unvarying_active.T, out=g.dense1[:, self.second.size :])
+            g.kernel2.view(len(taps_error), -1).addmm_(taps_error, norm1.at_zero.T)
             g.kernel1.view(3, len(gain1), -1).mul_(norm1.scale)
             g.kernel2.view(3, len(gain2), -1).mul_(norm2.scale)
             made = (g.gain1, gain1), (g.shift1, shift1), (g.gain2, gain2), (g.shift2, shift2)
@@ -340,14 +340,14 @@ class FastTraining:
         _backward_norm(part.z1, part.active1, a, b)
         _convolve_kernel(part.backward1)
 
-    def _constant(self, still: Tensor) -> Tensor:
+    def _constant(self, at_zero: Tensor) -> Tensor:
         """What the constant positions of the first map, (C_1, 1) each, give the second map, (V * V * C_2, 1)."""
-        taps = (self.weights.kernel2.view(-1, len(still)) @ still).view(3, -1, 3)
+        taps = (self.weights.kernel2.view(-1, len(at_zero)) @ at_zero).view(3, -1, 3)
         return torch.einsum("pab,aob->po", self.constant_taps, taps).reshape(-1, 1)
 
-    def _bias(self, lone: Tensor) -> Tensor:
+    def _bias(self, unvarying: Tensor) -> Tensor:
         """(120, 1): bias of the first dense layer, and what the second map's constant positions give it."""
-        return torch.addmm(self.weights.dense_bias1[:, None], self.weights.dense1[:, self.second.size :], lone)
+        return torch.addmm(self.weights.dense_bias1[:, None], self.weights.dense1[:, self.second.size :], unvarying)
 
     def _adam(self, gradient: Tensor) -> None:
         # Not the optimizer class, whose import takes longer than a second.
@@ -360,12 +360,12 @@ class FastTraining:
     def _parts(self, rows: Tensor) -> list[Part]:
         """An even number of parts of nearly the same size, with the inputs of `rows`; a single row is one part."""
         parts = []
-        for index, its in enumerate(rows.tensor_split(min(2 * math.ceil(len(rows) / (2 * PART)), len(rows)))):
-            key = index, len(its)
+        for index, chunk in enumerate(rows.tensor_split(min(2 * math.ceil(len(rows) / (2 * PART)), len(rows)))):
+            key = index, len(chunk)
             if key not in self.workspace:
-                self.workspace[key] = Part(len(its), self)
+                self.workspace[key] = Part(len(chunk), self)
             parts.append(self.workspace[key])
-            torch.index_select(self.inputs, 1, its, out=parts[-1].x)
+            torch.index_select(self.inputs, 1, chunk, out=parts[-1].x)
         return parts
 
     def _each(self, run: Callable[[Part], R], parts: list[Part]) -> list[R]:
