@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from renas.experiment import Experiment
 
 HEXBIN_FROM = 5000  # points from which a scatter plot becomes a blot
+POINTS = 40  # of a smooth curve
 FLOOR = 1e-2  # regret below which all is the same in a plot, as a share of the table's best minus its median
 
 
@@ -78,8 +79,9 @@ def draw_search(experiment: Experiment, records: list[dict[str, Any]]) -> Figure
     axes.step(steps, median, where="post", color="tab:blue", linewidth=2, label=label)
     if len(records) > 1:
         axes.fill_between(steps, low, high, step="post", color="tab:blue", alpha=0.2, linewidth=0)
-    expected = best - random_search(columns.label.values, report, len(steps))
-    axes.plot(steps, expected, color="tab:orange", linewidth=1.5, label="random search, expected")
+    points = np.unique(np.geomspace(1, len(steps), POINTS).round().astype(int))
+    expected = best - random_search(columns.label.values, report, points)
+    axes.plot(points, expected, color="tab:orange", linewidth=1.5, label="random search, expected")
     if experiment.predicts:
         axes.axvline(experiment.n_train + 0.5, color="gray", linestyle=":", label="random sample | predictor's choice")
     # Zero, the best of the table, has a place on this axis: it is linear below the floor.
@@ -108,25 +110,23 @@ def best_so_far(experiment: Experiment, record: dict[str, Any]) -> np.ndarray:
     return curve
 
 
-def random_search(label: np.ndarray, report: np.ndarray, count: int) -> np.ndarray:
-    """(count,) expected reported value of the best by label among 1 .. `count` random architectures, without repeats.
+def random_search(label: np.ndarray, report: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Expected reported value of the best by label among n random architectures, no two the same, for n in `counts`.
 
-    Exact: the row of rank i from the bottom, of N with both values, is the best of n with probability
+    Exact: of N rows with both values, the one of rank i from the bottom is the best of n with probability
     C(i - 1, n - 1) / C(N, n).
     """
     usable = ~np.isnan(label) & ~np.isnan(report)
     values = report[usable][np.argsort(label[usable], kind="stable")]
     total = len(values)
-    below = np.arange(total, dtype=np.float64)  # rows that are worse than each
-    chance = np.full(total, 1.0 / total)  # of being the best of n = 1
-    expected = np.empty(count)
-    for n in range(1, count + 1):
-        expected[n - 1] = chance @ values
-        # C(i - 1, n) / C(N, n + 1), from what it was for n.
-        chance = chance * np.maximum(below - (n - 1), 0) / n * (n + 1) / max(total - n, 1)
-        if n >= total:
-            expected[n - 1 :] = values[-1]
-            break
+    factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, total + 1)))])  # logarithms of 0!, 1!, ...
+    expected = np.empty(len(counts))
+    for place, count in enumerate(np.minimum(counts, total)):
+        ways = (
+            factorial[count - 1 : total] - factorial[: total - count + 1] - factorial[count - 1]
+        )  # of ranks from n on
+        all_ways = factorial[total] - factorial[count] - factorial[total - count]
+        expected[place] = np.exp(ways - all_ways) @ values[count - 1 :]
     return expected
 
 
