@@ -283,7 +283,9 @@ def load_predictor(
         if predictor is None and made_by not in PREDICTORS:
             raise InputError(f"{path}: made by a predictor of one's own, {made_by!r}: give its class as `predictor`")
         if encoding is None and not _ours(seen_by):
-            raise InputError(f"{path}: made with an encoding of one's own, {seen_by!r}: give it as `encoding`")
+            raise InputError(
+                f"{path}: made with an encoding of one's own, or of a file, {seen_by!r}: give it as `encoding`"
+            )
         ranker = make_predictor(predictor or made_by, encoding or seen_by, device, **dict(about["settings"]))
         ranker.space = space or _space(about["space"], path)
         probe, scores, seed = arrays["probe.features"], arrays["probe.scores"], int(about["seed"])
