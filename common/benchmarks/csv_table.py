@@ -178,7 +178,8 @@ def _recognise(where: str, arch_name: str, texts: Sequence[str]) -> SearchSpace:
     if arch_name == GENOTYPE:  # so that it is said what is wrong with them
         return make_space("darts", **TABLE_SETTINGS["darts"])
     raise InputError(
-        f"{where}: {_shown(texts[0])} reads as an architecture of none of {', '.join(SPACES)}; name its space"
+        f"{where}: {_shown(texts[0])} reads as an architecture of none of {', '.join(SPACES)}; name its space, "
+        "as --space my_module:SPACE"
     )
 
 

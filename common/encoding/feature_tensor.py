@@ -69,7 +69,10 @@ class FeatureTensor(Encoding):
 
     def check(self, space: SearchSpace) -> None:
         if not isinstance(space, TensorSpace):
-            raise InputError(f"{space.title} has no feature tensors: choose a flat encoding, such as one_hot+costs")
+            raise InputError(
+                f"{space.title} has no feature tensors: choose a flat encoding, such as one_hot+costs, or another "
+                "predictor (--predictor boosting)"
+            )
 
     def encode(self, space: SearchSpace, codes: np.ndarray) -> np.ndarray:
         self.check(space)
