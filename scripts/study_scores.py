@@ -271,7 +271,7 @@ def price(data: Path, folder: Path, cells: int = 3, updates: int = 7) -> None:
     space = table.space
     assert space is not None
     context = image_context(space, data, 32)
-    scores = (*PASS, *OTHERS, "grasp")
+    scores = (*PASS, *OTHERS, "combined", "grasp")
     asked = {score: [make_evaluator(score, context)] for score in scores}
     asked["all of one pass"] = [make_evaluator(score, context) for score in (*PASS, "receptive_field", "combined")]
     asked[f"rmi, {updates} updates"] = [make_evaluator("rmi", rmi_context(space, data, updates))]
