@@ -83,15 +83,16 @@ def with_tables(text: str, folder: Path = ROOT) -> str:
 
 
 def headline_table(link: Link) -> str:
+    """One row a method, of NAS-Bench-201: what it costs, how well it ranks, what it finds, what its paper printed."""
     lines = [
-        "| method | space, images | budget | Kendall tau | found, test % (n) | published |",
+        "| method | images | what it costs | Kendall tau | found, test % (n) | published |",
         "|---|---|---|---|---|---|",
     ]
     for dataset, paper in PAPER_SEARCHES.items():
-        name = f"nasbench201_{dataset}"
-        s = _summary(name)
+        file = RENAS / f"nasbench201_{dataset}.json"
+        s = _read(file)
         lines.append(
-            f"| [ReNAS]({link(RENAS / f'{name}.json')}) | NAS-Bench-201, {dataset} | {s['n_train']} + 10 trained cells "
+            f"| [ReNAS]({link(file)}) | {dataset} | {s['n_train']} + 10 trained cells "
             f"| {_pm(s, 'kendall_tau', 3)} | **{_pm(s, 'test_acc', 2)}** ({s['n']}) | {paper} |"
         )
     for name, what in (
@@ -102,10 +103,26 @@ def headline_table(link: Link) -> str:
         s = _read(file)
         updates = sum(run["updates"] for run in s["runs"]) / s["n"]
         lines.append(
-            f"| [{what}]({link(file)}) | NAS-Bench-201, {s['dataset']} | {updates:,.0f} updates of small networks "
+            f"| [{what}]({link(file)}) | {s['dataset']} | {updates:,.0f} updates of small networks "
             f"| {_pm(s, 'kendall_tau', 3)} | **{_pm(s, 'test_acc', 2)}** ({s['n']}) | {PAPER_RMI_CIFAR10} |"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *_score_rows(link)])
+
+
+def _score_rows(link: Link) -> list[str]:
+    """Training-free scores against counting parameters, on the random cells of their study."""
+    from report_scores import Measured, tau
+
+    measured = Measured("nb201", RESULTS / "scores")
+    column = "cifar10_test_200"
+    return [
+        f"| [{title}]({link(RESULTS / 'scores.md')}) | cifar10 | {cost} "
+        f"| {tau(measured.scores[score], measured.accuracy[column]):.3f} ({len(measured.records)} cells) | | |"
+        for score, title, cost in (
+            ("combined", "training-free scores, combined", "one pass over one batch, no training"),
+            ("params", "the number of parameters", "nothing"),
+        )
+    ]
 
 
 # ReNAS -------------------------------------------------------------------------------------------------------------
@@ -206,14 +223,28 @@ def _rmi_summaries(kind: str) -> list[Path]:
 
 
 def revisions_table(link: Link) -> str:
-    """Every committed summary with the revision that made it; a `+` marks a tree with uncommitted changes."""
-    files = sorted(RESULTS.glob("*/*.json"))
-    lines = ["| summary | revision | from a changed tree |", "|---|---|---|"]
-    for file in files:
-        revision = _read(file).get("environment", {}).get("revision", "")
-        name = file.relative_to(RESULTS).with_suffix("").as_posix()
-        lines.append(f"| [{name}]({link(file)}) | {revision or 'not recorded'} | {'yes' if '+' in revision else ''} |")
+    """Every committed result with the revisions that made it; a `+` marks a tree with uncommitted changes."""
+    lines = ["| results | revision | from a changed tree |", "|---|---|---|"]
+    made = {file: _revisions(file) for file in sorted([*RESULTS.rglob("*.json"), *RESULTS.rglob("evaluations.jsonl")])}
+    for file, revisions in made.items():
+        if file.name == "config.json":  # of the evaluations beside it
+            continue
+        name = file.relative_to(RESULTS).with_suffix("").as_posix().removesuffix("/evaluations")
+        changed = [revision for revision in revisions if "+" in revision]
+        which = "" if not changed else "yes" if len(changed) == len(revisions) else ", ".join(changed)
+        lines.append(f"| [{name}]({link(file)}) | {', '.join(revisions) or 'not recorded'} | {which} |")
     return "\n".join(lines)
+
+
+def _revisions(file: Path) -> list[str]:
+    """The revisions that a summary or its records name, in their order."""
+    if file.suffix == ".jsonl":
+        records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    else:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        records = content if isinstance(content, list) else [content]
+    found = [record.get("environment", record).get("revision", "") for record in records if isinstance(record, dict)]
+    return [*dict.fromkeys(revision for revision in found if revision)]
 
 
 TABLES: dict[str, Callable[[Link], str]] = {
