@@ -16,7 +16,7 @@ from common.runs.config import at_least, between, key
 class ExtraTreesSettings:
     """Hyper-parameters of scikit-learn's ExtraTreesRegressor."""
 
-    trees: int = key(200, "number of trees", at_least(1))
+    trees: int = key(100, "number of trees", at_least(1))
     min_samples_leaf: int = key(1, "architectures that a leaf must hold", at_least(1))
     max_features: float = key(0.5, "share of the features that a split chooses from", between(0.001, 1))
 

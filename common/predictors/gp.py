@@ -69,17 +69,22 @@ class GaussianProcess(Predictor):
         self.coefficients = cho_solve((self.factor, True), targets)
 
     def predict(self, features: np.ndarray) -> np.ndarray:
-        return _kernel(self.theta, self._scaled(features), self.points) @ self.coefficients
+        return self._covariance(self._scaled(features)) @ self.coefficients
 
     def predict_with_std(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         from scipy.linalg import solve_triangular
 
         points = self._scaled(features)
-        covariance = _kernel(self.theta, points, self.points)
+        covariance = self._covariance(points)
         known = (solve_triangular(self.factor, covariance.T, lower=True) ** 2).sum(0)
         _, height, slope, _ = np.exp(self.theta)
         prior = height + slope * (points**2).sum(1)
         return covariance @ self.coefficients, np.sqrt(np.maximum(prior - known, 0))
+
+    def _covariance(self, points: np.ndarray) -> np.ndarray:
+        """(m, n) float64 with the training points, computed in float32: half the time of ranking a space."""
+        single = _kernel(self.theta.astype(np.float32), points.astype(np.float32), self.points.astype(np.float32))
+        return single.astype(np.float64)
 
     def _clipped(self, features: np.ndarray) -> np.ndarray:
         return np.clip((features - self.mean) * self.weight, -CLIP, CLIP)

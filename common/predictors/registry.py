@@ -10,5 +10,6 @@ PREDICTORS = Registry(
         "extra_trees": "common.predictors.extra_trees:ExtraTrees",
         "gp": "common.predictors.gp:GaussianProcess",
         "ensemble": "common.predictors.ensemble:Ensemble",
+        "auto": "common.predictors.ensemble:Auto",
     },
 )

@@ -137,15 +137,15 @@ class SearchSpace(ABC, Generic[Arch]):
     def canonical_codes(self, codes: np.ndarray) -> np.ndarray:
         """(N, code_length) codes of isomorphic architectures that do not depend on how they were written.
 
-        As far as the space can tell for many at once: equal codes wherever costs or ordered graphs would differ.
+        As far as the space can tell for many at once: equal codes wherever costs or graphs would differ.
         """
         return self.live_codes(codes)
 
     def cell_graphs(self, codes: np.ndarray) -> list[CellGraphs]:
         """The graphs of each kind of cell (two in DARTS), for graph features; none where a space does not tell.
 
-        Args: codes: as `canonical_codes` makes them. Isomorphic architectures have isomorphic graphs, identical ones
-        where their vertices are ordered.
+        Args: codes: as `canonical_codes` makes them. Isomorphic architectures have isomorphic graphs, and
+        identical chains.
         """
         return []
 

@@ -110,7 +110,7 @@ class Macro(ChoiceSpace[MacroArch], TensorSpace[MacroArch]):
             inner = labels[:, stage[1:]]
             moved = np.take_along_axis(inner, np.argsort(inner == IDENTITY, axis=1, kind="stable"), axis=1)
             labels[:, stage[1:]] = np.where(moved == IDENTITY, ABSENT, moved)
-        return [CellGraphs(OPS, labels, ordered=True, stages=STAGE_LAYERS)]
+        return [CellGraphs(OPS, labels, stages=STAGE_LAYERS)]
 
     def types(self, codes: np.ndarray) -> np.ndarray:
         """1 input, 2 identity, 3 and 4 the MobileNetV2 blocks, 5 output."""

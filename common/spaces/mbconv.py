@@ -208,7 +208,7 @@ class MBConvSpace(ChoiceSpace[Chain]):
             labels[:, stage] = np.take_along_axis(labels[:, stage], order, axis=1)
         sets = {f"kernel {k}": tuple(op for op in operations if op.startswith(f"k{k}")) for k in (3, 5, 7)}
         sets |= {f"expansion {e}": tuple(op for op in operations if op.endswith(f"e{e}")) for e in (3, 6)}
-        return [CellGraphs(operations, labels, sets=sets, ordered=True, stages=self.chain.depths)]
+        return [CellGraphs(operations, labels, sets=sets, stages=self.chain.depths)]
 
     def fault(self, choices: Sequence[int]) -> str:
         return self.chain.fault(choices)

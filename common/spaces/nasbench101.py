@@ -225,7 +225,7 @@ class NasBench101(TensorSpace[Cell101]):
     def cell_graphs(self, codes: np.ndarray) -> list[CellGraphs]:
         """The cell itself."""
         labels = codes[:, NUM_EDGES:].astype(np.int8) - 1
-        return [CellGraphs(OPS, labels, adjacency(codes) > 0, sets={"conv": OPS[:2]}, ordered=True)]
+        return [CellGraphs(OPS, labels, adjacency(codes) > 0, sets={"conv": OPS[:2]})]
 
     def one_hot(self, codes: np.ndarray) -> np.ndarray:
         """(N, 21 + 5*4) float32: edges as 0/1, then per inner vertex absent or one of OPS."""

@@ -174,7 +174,7 @@ class NasBench201(ChoiceSpace[Cell201], TensorSpace[Cell201]):
         )
         edges = joined & live[:, :, None] & live[:, None, :]
         sets = {"conv": OPS[CONV1 : CONV3 + 1], "no params": (OPS[SKIP], OPS[POOL]), "not skip": OPS[CONV1:]}
-        return [CellGraphs(OPS[1:], labels, edges, sets=sets, ordered=True)]
+        return [CellGraphs(OPS[1:], labels, edges, sets=sets)]
 
     def types(self, codes: np.ndarray) -> np.ndarray:
         """The operation's index in OPS: `none`, an edge that is not there, is 0."""

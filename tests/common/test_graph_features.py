@@ -39,10 +39,9 @@ def test_a_nasbench101_cell_by_hand():
     found = features_of(NB101, "0110100001000100000100000:input,conv3x3-bn-relu,conv1x1-bn-relu,maxpool3x3,output")
     wanted = {
         "paths": 3, "shortest path": 0, "longest path": 2,
-        "number of conv3x3-bn-relu": 1, "number of conv": 2,
+        "number of conv3x3-bn-relu": 1, "most conv1x1-bn-relu|maxpool3x3 on a path": 2,
         "least conv on a path": 0, "most conv on a path": 1, "total conv on paths": 2,
         "paths of conv alone": 2, "shortest path of conv alone": 0, "longest path of conv alone": 1,
-        "most depth of maxpool3x3": 2, "total height of conv": 3, "total in-degree of conv": 2,
         "input -> output": 1, "input -> conv1x1-bn-relu": 1, "conv1x1-bn-relu -> maxpool3x3": 1,
         "maxpool3x3 -> output": 1, "maxpool3x3 -> conv3x3-bn-relu": 0,
     }  # fmt: skip
@@ -59,7 +58,6 @@ def test_a_nasbench201_cell_by_hand():
         "paths": 2, "shortest path": 2, "longest path": 3, "most nor_conv_1x1 on a path": 1,
         "least conv on a path": 1, "total nor_conv_3x3 on paths": 2, "paths of no params alone": 0,
         "skip_connect -> avg_pool_3x3": 1, "nor_conv_3x3 -> skip_connect": 1, "nor_conv_1x1 -> output": 1,
-        "total out-degree of nor_conv_3x3": 2, "most height of nor_conv_3x3": 3, "nor_conv_3x3 at 0": 1,
     }  # fmt: skip
     assert {name: found[name] for name in wanted} == wanted
     constant = features_of(NB201, "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|nor_conv_1x1~2|")
@@ -106,11 +104,6 @@ class Graph:
             waiting += [[*path, v] for u, v in self.edges if u == path[-1]]
         return found
 
-    def longest_way(self, vertex: int, step: int) -> int:
-        """Edges of the longest way that ends (step -1) or begins (step 1) at a vertex."""
-        near = [u if step < 0 else v for u, v in self.edges if (v if step < 0 else u) == vertex]
-        return max((1 + self.longest_way(other, step) for other in near), default=0)
-
     def features(self, members: dict[str, Sequence[str]]) -> dict[str, float]:
         paths = self.paths()
         found: dict[str, float] = {
@@ -119,17 +112,10 @@ class Graph:
             "longest path": max(map(len, paths), default=0),
         }
         for name, ops in members.items():
-            vertices = [v for v, op in enumerate(self.ops) if op in ops]
             counts = [sum(op in ops for op in path) for path in paths]
             alone = [len(path) for path in paths if all(op in ops for op in path)]
-            ways = {
-                "in-degree": [sum(b == v for _, b in self.edges) for v in vertices],
-                "out-degree": [sum(a == v for a, _ in self.edges) for v in vertices],
-                "depth": [self.longest_way(v, -1) for v in vertices],
-                "height": [self.longest_way(v, 1) for v in vertices],
-            }
             found |= {
-                f"number of {name}": len(vertices),
+                f"number of {name}": sum(op in ops for op in self.ops),
                 f"least {name} on a path": min(counts, default=0),
                 f"most {name} on a path": max(counts, default=0),
                 f"total {name} on paths": sum(counts),
@@ -137,8 +123,6 @@ class Graph:
                 f"shortest path of {name} alone": min(alone, default=0),
                 f"longest path of {name} alone": max(alone, default=0),
             }
-            for what, values in ways.items():
-                found |= {f"most {what} of {name}": max(values, default=0), f"total {what} of {name}": sum(values)}
         for a, b in itertools.product(range(len(self.ops)), repeat=2):
             found.setdefault(f"{self.name(a)} -> {self.name(b)}", 0)
             found[f"{self.name(a)} -> {self.name(b)}"] += (a, b) in self.edges
@@ -182,7 +166,7 @@ def check(columns: list[str], values: np.ndarray, cell: str, graph: Graph, membe
     found = dict(zip(columns, values.tolist(), strict=True))
     wanted = graph.features(members)
     for name in columns:
-        if name.startswith(cell) and not name.startswith("log") and " at " not in name:
+        if name.startswith(cell) and not name.startswith("log"):
             plain = name.removeprefix(cell)
             assert found[name] == wanted.get(plain, 0), (name, graph)
 
@@ -190,7 +174,12 @@ def check(columns: list[str], values: np.ndarray, cell: str, graph: Graph, membe
 def members_of(space: SearchSpace) -> dict[str, Sequence[str]]:
     """Names to operations, of the description: which sets there are is a matter of taste, not of fact."""
     cell = space.cell_graphs(space.to_codes(random_archs(space, 1)))[0]
-    return {op: [op] for op in cell.operations} | dict(cell.sets)
+    chosen = {
+        name: [op for op, is_in in zip(cell.operations, flags, strict=True) if is_in]
+        for name, flags in cell.members().items()
+    }
+    assert len({frozenset(ops) for ops in chosen.values()}) == len(chosen)
+    return chosen
 
 
 def test_features_are_those_of_the_paths_listed_one_by_one_nasbench101():
