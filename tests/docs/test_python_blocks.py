@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,18 @@ def blocks(page: Path) -> list[str]:
 def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.chdir(tmp_path)
+    # Other tests load the examples from their own place, and a module's name stands for one file in a process.
+    examples = {file.stem for file in (ROOT / "examples").glob("*.py")}
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if Path(entry).name != "examples"])
+    for name in examples:
+        monkeypatch.delitem(sys.modules, name, raising=False)
     namespace: dict[str, object] = {}
-    for block in blocks(page):
-        exec(compile(block, page.name, "exec"), namespace)
+    try:
+        for block in blocks(page):
+            exec(compile(block, page.name, "exec"), namespace)
+    finally:
+        for name in examples:
+            sys.modules.pop(name, None)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name in NOT_RUN], ids=lambda page: page.name)
