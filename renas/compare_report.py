@@ -24,9 +24,9 @@ def summarize(members: Sequence[Member], records: Sequence[Mapping[str, Any]]) -
     """The summary of a comparison.
 
     Of every member, after each number of evaluations 1 ... budget, of the best architecture by the label until then:
-    its regret (the pool's best label less its label), its reported value, and the share of seeds that have chosen the
-    pool's best by the label, or evaluated the best by the reported column. `paired` compares the two members with the
-    least mean regret over all evaluations.
+    its regret (the pool's best label less its label), its reported value, and the shares of seeds that have chosen the
+    pool's best by the label (`found`) or one of its best five (`top5`), or have evaluated the best by the reported
+    column (`seen`). `paired` compares the two members with the least mean regret over all evaluations.
     """
     experiment = members[0].experiment
     optimum = optima(experiment)
@@ -67,6 +67,7 @@ def optima(experiment: Experiment) -> dict[str, Any]:
     return {
         "n_pool": len(rows),
         "best_label": float(label[best]),
+        "fifth_label": float(np.sort(label)[-5:][0]),
         "report_of_best_label": float(report[best]),
         "best_report": float(report.max()),
     }
@@ -76,7 +77,7 @@ class Curves:
     """How the searches of one member went: (seeds, budget) arrays.
 
     regret: best_label less the best label so far. report: the reported value of the architecture with that label.
-    found: that label is best_label, or above. seen: an architecture of best_report was evaluated.
+    found: that label is best_label, or above; top5: fifth_label. seen: an architecture of best_report was evaluated.
     """
 
     def __init__(self, label: np.ndarray, report: np.ndarray, optimum: Mapping[str, float]) -> None:
@@ -90,6 +91,7 @@ class Curves:
         self.regret = optimum["best_label"] - best
         self.report = np.where(np.isinf(best), np.nan, np.take_along_axis(report, place, axis=1))
         self.found = best >= optimum["best_label"]
+        self.top5 = best >= optimum["fifth_label"]
         self.seen = np.maximum.accumulate(np.where(known, report, -np.inf), axis=1) >= optimum["best_report"]
 
     @classmethod
@@ -112,6 +114,7 @@ class Curves:
                 "regret": _bands(self.regret),
                 "report": _bands(self.report),
                 "found": _short(self.found.mean(axis=0)),
+                "top5": _short(self.top5.mean(axis=0)),
                 "seen": _short(self.seen.mean(axis=0)),
                 "evaluations_to_best": [None if math.isinf(f) else int(f) for f in first],
                 "final_regret": _short(self.regret[:, -1]),

@@ -24,9 +24,13 @@ INVALID_TRIES = 1000  # draws in a row that may be no architecture of the space
 
 @dataclass(frozen=True)
 class ReinforceSettings:
-    """The defaults are those of NATS-Bench (Dong et al., TPAMI 2021)."""
+    """The defaults are those of NATS-Bench (Dong et al., TPAMI 2021) but for the learning rate.
 
-    lr: float = key(0.01, "learning rate of Adam", above(0))
+    With theirs, 0.01, it finds hardly more than random search does within 150 evaluations of NAS-Bench-201 (CIFAR-10)
+    and NAS-Bench-Macro; with 0.1 it does best there.
+    """
+
+    lr: float = key(0.1, "learning rate of Adam", above(0))
     momentum: float = key(0.9, "of the moving average of rewards that is the baseline", between(0, 1))
     repeats: int = key(100, "draws in a row that may have been evaluated before, until a new one is drawn", at_least(1))
 

@@ -20,7 +20,7 @@ from renas.compare_report import Curves
 
 OWN = f"{Path(__file__).with_name('test_strategies.py')}:OwnStrategy"
 QUICK = f"{Path(__file__).with_name('bowl.py')}:BayesianRidge"
-OPTIMUM = {"best_label": 5.0, "best_report": 50.0}
+OPTIMUM = {"best_label": 5.0, "fifth_label": 3.0, "best_report": 50.0}
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,7 @@ def test_curves_by_hand() -> None:
     # The reported value is that of the first architecture with the best label, whatever others reported.
     np.testing.assert_array_equal(curves.report, [[10, 20, 20, 40, 40], [np.nan, 12, 50, 50, 50]])
     np.testing.assert_array_equal(curves.found, [[0, 0, 0, 1, 1], [0] * 5])
+    np.testing.assert_array_equal(curves.top5, [[0, 1, 1, 1, 1], [0, 0, 1, 1, 1]])
     np.testing.assert_array_equal(curves.seen, [[0, 0, 1, 1, 1], [0, 0, 1, 1, 1]])
     assert curves.summary()["evaluations_to_best"] == [4, None]
 
