@@ -1,0 +1,402 @@
+"""Predictors by number of labels: how well they order all architectures of a table that they were not shown.
+
+`measure SET` fits the predictors to random samples of a table and records how they order the rest, in
+docs/results/predictors/SET; started again, it goes on. `ablate SET` does the same on a development set for what was to
+be chosen: groups of features, the label transform, members. `report` writes docs/results/predictors.md.
+
+The split: the n architectures of seed s are the first n of a random order of all that have a label
+(`rng_for(s, "study", n)`); the order of all others is compared with the truth.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from common.benchmarks import load_benchmark
+from common.cli import OneLineParser, run_command
+from common.encoding import make_encoding
+from common.errors import InputError
+from common.metrics import (
+    best_rank_at,
+    bootstrap_interval,
+    kendall_tau,
+    mean_std,
+    normal_scores,
+    precision_at,
+    regret_at,
+)
+from common.predictors import Predictor, make_predictor
+from common.predictors.ensemble import Ensemble
+from common.runs import RunFolder, environment, write_atomic
+from common.seeds import rng_for
+
+PROG = "python scripts/study_predictors.py"
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "docs/results/predictors"
+PAGE = ROOT / "docs/results/predictors.md"
+MANY_LABELS = 500  # above, half as many seeds are enough: results vary less, and take longer
+SEEDS, SEEDS_OF_MANY = 20, 10
+K = 10  # of precision, N and regret
+FULL = "nasbench201/accuracy_full.csv"
+
+
+@dataclass(frozen=True)
+class StudySet:
+    """A table, what is learnt, and what is to be ordered.
+
+    labels: by what they are called in the tables, the column learnt. truth: the column whose order is compared.
+    scores: a file of scores whose columns join the features; only the architectures that it has take part. first_seed:
+    development sets have seeds that are not reported. published: (labels, tau) of the best published, and whose.
+    """
+
+    title: str
+    file: str
+    truth: str
+    labels: dict[str, str]
+    sizes: tuple[int, ...]
+    scores: str = ""
+    first_seed: int = 0
+    published: tuple[tuple[int, float], ...] = ()
+    by: str = ""
+
+
+def _nasbench201(title: str, dataset: str, sizes: tuple[int, ...], **options: Any) -> StudySet:
+    columns = {"validation, one seed": f"{dataset}_valid_200", "test": f"{dataset}_test_200"}
+    return StudySet(title, FULL, columns["test"], columns, sizes, **options)
+
+
+SETS = {
+    "nb201_dev": _nasbench201("NAS-Bench-201 CIFAR-10, development seeds", "cifar10", (78, 156, 469), first_seed=100),
+    "macro_dev": StudySet(
+        "NAS-Bench-Macro, development seeds",
+        "nasbench_macro/nas-bench-macro_cifar10.json",
+        "cifar10_test_50",
+        {"test": "cifar10_test_50"},
+        (66, 656),
+        first_seed=100,
+    ),
+    "nb201_cifar10": _nasbench201(
+        "NAS-Bench-201 CIFAR-10, all 15,625 cells",
+        "cifar10",
+        (78, 156, 469, 781, 1563),
+        published=((78, 0.677), (156, 0.804), (469, 0.836), (781, 0.761), (1563, 0.890)),
+        by="HyperNAS 2026, NN-Former 2025, PINAT 2023",
+    ),
+    "nb201_cifar100": _nasbench201("NAS-Bench-201 CIFAR-100", "cifar100", (78, 156, 469)),
+    "nb201_imagenet": _nasbench201("NAS-Bench-201 ImageNet16-120", "imagenet16_120", (78, 156, 469)),
+    "nb101": StudySet(
+        "NAS-Bench-101, 20,001 real cells",
+        "nasbench101/valid_20001.csv",
+        "cifar10_valid_108",
+        {"validation, one seed": "cifar10_valid_108"},
+        (100, 172, 424, 4236),
+        published=((100, 0.717), (172, 0.765), (424, 0.812), (4236, 0.877)),
+        by="PINAT 2023, NN-Former 2025, FGP 2025; on the whole space",
+    ),
+    "nb201_scores": _nasbench201(
+        "NAS-Bench-201 CIFAR-10, the 9,445 cells with 13 training-free scores as features",
+        "cifar10",
+        (46, 233, 467, 935),
+        scores="nasbench201/zero_cost_proxies_cifar10.csv",
+        published=((46, 0.75), (233, 0.835), (467, 0.858), (935, 0.877)),
+        by="GRAF 2024; test = the other half",
+    ),
+    "macro": StudySet(
+        "NAS-Bench-Macro, all 6,561 networks (a development table)",
+        "nasbench_macro/nas-bench-macro_cifar10.json",
+        "cifar10_test_50",
+        {"test": "cifar10_test_50"},
+        (656, 3280),
+    ),
+    "darts500": StudySet(
+        "DARTS, 500 random genotypes",
+        "darts/darts_cifar10_500.csv",
+        "cifar10_valid_200",
+        {"validation, one seed": "cifar10_valid_200"},
+        (50, 250),
+    ),
+}
+
+
+class Task(NamedTuple):
+    """One record: which sample is learnt from, and by what."""
+
+    name: str
+    data: str
+    label: str
+    labels: int
+    seed: int
+    ablation: bool = False
+
+    @property
+    def key(self) -> str:
+        return f"{self.label} {self.labels} {self.seed}"
+
+
+class Loaded(NamedTuple):
+    features: np.ndarray
+    columns: list[str]
+    one_hot: np.ndarray
+    params: np.ndarray
+    values: dict[str, np.ndarray]
+    sha256: str
+
+
+@lru_cache(maxsize=1)
+def load_set(name: str, data: str) -> Loaded:
+    """The architectures of a set that take part: features, and every column that is learnt or compared."""
+    chosen = SETS[name]
+    table = load_benchmark(Path(data) / chosen.file)
+    space, codes = table.space, table.codes
+    assert space is not None
+    assert codes is not None
+    features, columns = make_encoding("graph").encode(space, codes), make_encoding("graph").columns(space)
+    rows = np.arange(len(table))
+    if chosen.scores:
+        scores = load_benchmark(Path(data) / chosen.scores)
+        rows = np.array([row for row in range(len(table)) if scores.index_of(table.arch(row)) is not None])
+        encoding = make_encoding(f"scores={Path(data) / chosen.scores}")
+        features = np.concatenate([features, encoding.encode(space, codes)], axis=1)
+        columns += encoding.columns(space)
+    one_hot = make_encoding("one_hot+costs").encode(space, codes)
+    wanted = {chosen.truth, *chosen.labels.values()}
+    values = {column: table.column(column).values[rows] for column in wanted}
+    params = space.total_costs(codes)[1]
+    return Loaded(features[rows], columns, one_hot[rows], params[rows], values, table.source.sha256)
+
+
+# measuring -----------------------------------------------------------------------------------------------------------
+
+
+def measure_one(task: Task) -> dict[str, Any]:
+    """The record of one sample."""
+    started = time.process_time()
+    chosen, loaded = SETS[task.name], load_set(task.name, task.data)
+    learnt, truth = loaded.values[chosen.labels[task.label]], loaded.values[chosen.truth]
+    order = rng_for(task.seed, "study", task.labels).permutation(np.flatnonzero(np.isfinite(learnt)))
+    rows = np.sort(order[: task.labels])
+    rest = np.setdiff1d(np.flatnonzero(np.isfinite(truth)), rows)
+    found = {}
+    methods = ablated(loaded) if task.ablation else reported(loaded)
+    for method, score in methods:
+        rng = rng_for(task.seed, "fit", task.labels)
+        for name, scores in score(rows, learnt[rows], rest, rng).items():
+            found[f"{method}{name}"] = {
+                "tau": kendall_tau(scores, truth[rest]),
+                "precision": precision_at(K, scores, truth[rest]),
+                "best_rank": best_rank_at(K, scores, truth[rest]),
+                "regret": regret_at(K, scores, truth[rest]),
+            }
+    record = {"key": task.key, "label": task.label, "labels": task.labels, "seed": task.seed, "methods": found}
+    return record | {
+        "cpu_s": round(time.process_time() - started, 2),
+        "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "revision": environment("cpu")["revision"],
+    }
+
+
+Score = Callable[[np.ndarray, np.ndarray, np.ndarray, np.random.Generator], dict[str, np.ndarray]]
+
+
+def reported(loaded: Loaded) -> Iterator[tuple[str, Score]]:
+    """`auto` with its members, and what has to be beaten."""
+    yield "", lambda rows, values, rest, rng: scores_of("auto", loaded.features, rows, values, rest, rng)
+    yield (
+        "one_hot+costs, ",
+        lambda rows, values, rest, rng: scores_of("boosting", loaded.one_hot, rows, values, rest, rng),
+    )
+    yield "params", lambda rows, values, rest, rng: {"": loaded.params[rest].astype(np.float64)}
+
+
+def scores_of(
+    name: str, features: np.ndarray, rows: np.ndarray, values: np.ndarray, rest: np.ndarray, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Scores of the rest by a predictor, and by its members where it has some."""
+    predictor: Predictor = make_predictor(name).predictor
+    predictor.fit(features[rows], values, rng)
+    if not isinstance(predictor, Ensemble):
+        return {name: predictor.predict(features[rest])}
+    alone = {member.name: member.predict(features[rest]) for member in predictor.members}
+    return {name: np.mean([*alone.values()], axis=0)} | alone
+
+
+GROUPS = {
+    "costs": "^log ",
+    "numbers": "^(normal: |reduce: )?number of",
+    "least on a path": "least ",
+    "most on a path": "most .* on a path",
+    "total on paths": "total ",
+    "paths of a set alone": " alone$",
+    "edges between operations": " -> ",
+    "paths and lengths": r"(^| )(paths|shortest path|longest path)$",
+    "places": r" at \d+$",
+}
+
+
+def ablated(loaded: Loaded) -> Iterator[tuple[str, Score]]:
+    def without(pattern: str) -> np.ndarray:
+        return np.array([not re.search(pattern, column) for column in loaded.columns])
+
+    def seen(mask: np.ndarray) -> Score:
+        return lambda rows, values, rest, rng: {
+            "": scores_of("auto", loaded.features[:, mask], rows, values, rest, rng)["auto"]
+        }
+
+    yield "", lambda rows, values, rest, rng: scores_of("auto", loaded.features, rows, values, rest, rng)
+    for group, pattern in GROUPS.items():
+        mask = without(pattern)
+        if not mask.all():
+            yield f"auto without {group}", seen(mask)
+    yield "one_hot+costs, ", lambda rows, values, rest, rng: scores_of("auto", loaded.one_hot, rows, values, rest, rng)
+    for transform in ("values as they are", "ranks", "normal scores"):
+        yield f"one boosting, {transform}", _transformed(loaded, transform)
+
+
+def _transformed(loaded: Loaded, transform: str) -> Score:
+    """scikit-learn's boosting as `boosting` sets it, on labels of one's choice."""
+    from scipy.stats import rankdata
+    from sklearn.ensemble import GradientBoostingRegressor
+
+    change: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "values as they are": lambda values: (values - values.mean()) / values.std(),
+        "ranks": lambda values: rankdata(values) / len(values),
+        "normal scores": normal_scores,
+    }
+
+    def score(
+        rows: np.ndarray, values: np.ndarray, rest: np.ndarray, rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        options = dict(vars(make_predictor("boosting").predictor.settings))
+        model = GradientBoostingRegressor(
+            n_estimators=options.pop("max_iter"), random_state=int(rng.integers(2**32)), **options
+        )
+        model.fit(loaded.features[rows], change[transform](values))
+        return {"": model.predict(loaded.features[rest])}
+
+    return score
+
+
+def tasks_of(name: str, data: Path, ablation: bool, limit: int | None) -> list[Task]:
+    chosen = SETS[name]
+    return [
+        Task(name, str(data), label, count, chosen.first_seed + seed, ablation)
+        for count in chosen.sizes
+        for seed in range(limit or (SEEDS if count <= MANY_LABELS else SEEDS_OF_MANY))
+        for label in chosen.labels
+    ]
+
+
+def measure(name: str, data: Path, jobs: int, ablation: bool, limit: int | None) -> None:
+    chosen = SETS[name]
+    if ablation and not chosen.first_seed:
+        raise InputError(f"{name} is reported: what is chosen is chosen on a development set (nb201_dev, macro_dev)")
+    folder = RESULTS / (f"{name}_ablation" if ablation else name)
+    config = {"set": name, "file": chosen.file, "sha256": load_set(name, str(data)).sha256, "ablation": ablation}
+    with RunFolder.open(folder, config) as run:
+        done = {record["key"] for record in run.records()}
+        left = [task for task in tasks_of(name, data, ablation, limit) if task.key not in done]
+        with ProcessPoolExecutor(jobs) as pool:
+            for count, record in enumerate(pool.map(measure_one, left), start=1):
+                run.append(record)
+                tau = next(iter(record["methods"].values()))["tau"]
+                print(f"{name} {count}/{len(left)}: {record['key']}: tau {tau:.3f}, {record['cpu_s']} s", flush=True)
+
+
+# the page ------------------------------------------------------------------------------------------------------------
+
+
+def report() -> None:
+    parts = [
+        "# Predictors by number of labels\n",
+        "Written by `python scripts/study_predictors.py report` from the records in [predictors/](predictors/); "
+        "`measure SET` makes these.\n",
+        "Kendall's tau-b on all architectures that were not learnt from, mean +- sample standard deviation over n "
+        "samples of labels. `auto` is the mean of `boosting`, `extra_trees` and `gp`. Labels are either the "
+        "validation accuracy of one training (the honest protocol) or, for comparison with published numbers, what is "
+        "ordered itself. Features, predictors and settings were chosen on the development seeds (100 and above) of "
+        "NAS-Bench-201 CIFAR-10; nothing was changed after a reported set was measured.\n",
+    ]
+    for name in SETS:
+        for ablation in (False, True):
+            folder = RESULTS / (f"{name}_ablation" if ablation else name)
+            if (folder / "evaluations.jsonl").exists():
+                lines = (folder / "evaluations.jsonl").read_text().splitlines()
+                parts.append(section(SETS[name], [json.loads(line) for line in lines], ablation))
+    write_atomic(PAGE, lambda file: file.write("\n".join(parts).encode()))
+
+
+def section(chosen: StudySet, records: list[dict[str, Any]], ablation: bool) -> str:
+    """The tables of one set, a row a method."""
+    taus: dict[tuple[str, str, int], list[dict[str, float]]] = defaultdict(list)
+    for record in records:
+        for method, found in record["methods"].items():
+            taus[record["label"], method, record["labels"]].append(found)
+    methods = [*dict.fromkeys(method for record in records for method in record["methods"])]
+    looked = sorted(record["at"] for record in records)
+    revisions = sorted({record["revision"] for record in records})
+    title = chosen.title + (": what was chosen" if ablation else "")
+    text = f"## {title}\n\nMeasured {looked[0]} to {looked[-1]}, revision {', '.join(revisions)}.\n"
+    for label in chosen.labels:
+        sizes = [size for size in chosen.sizes if (label, methods[0], size) in taus]
+        text += f"\nLabels: {label} (`{chosen.labels[label]}`); ordered: `{chosen.truth}`.\n\n"
+        counts = [len(taus[label, methods[0], size]) for size in sizes]
+        text += row(["labels", *(f"{size} (n={count})" for size, count in zip(sizes, counts, strict=True))])
+        text += row(["---"] * (len(sizes) + 1))
+        for method in methods:
+            cells = [mean_std(found["tau"] for found in taus[label, method, size]) for size in sizes]
+            text += row([method, *(f"{mean:.3f} +- {std:.3f}" for mean, std in cells)])
+        if chosen.published and not ablation:
+            best = dict(chosen.published)
+            text += row([f"published ({chosen.by})", *(f"{best[size]:.3f}" for size in sizes)])
+        if not ablation:
+            text += f"\nOf `auto`, the {K} architectures with the highest scores: mean [95 % bootstrap interval].\n\n"
+            text += row(["labels", *map(str, sizes)]) + row(["---"] * (len(sizes) + 1))
+            for metric, meaning in (
+                ("precision", f"precision@{K}"),
+                ("best_rank", f"N@{K}"),
+                ("regret", f"regret@{K}"),
+            ):
+                cells = []
+                for size in sizes:
+                    values = [found[metric] for found in taus[label, "auto", size]]
+                    low, high = bootstrap_interval(values)
+                    shown.append(f"{np.mean(values):.2f} [{low:.2f}, {high:.2f}]")
+                text += row([f"{meaning}@{K}", *shown])
+    return text
+
+
+def row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |\n"
+
+
+def main() -> None:
+    parser = OneLineParser(PROG, __doc__ or "")
+    parser.add_argument("verb", choices=("measure", "ablate", "report"), help="see above")
+    parser.add_argument("sets", nargs="*", metavar="SET", help=f"of {', '.join(SETS)}")
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data", help="the data folder")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--seeds", type=int, help="how many instead of 20 (up to 500 labels) and 10")
+    args = parser.parse_args()
+    if args.verb == "report":
+        report()
+        return
+    for name in args.sets:
+        if name not in SETS:
+            raise InputError(f"unknown set {name!r}; choose from {', '.join(SETS)}")
+        measure(name, args.data, args.jobs, args.verb == "ablate", args.seeds)
+
+
+if __name__ == "__main__":
+    run_command(PROG, main)
