@@ -368,7 +368,7 @@ def section(chosen: StudySet, records: list[dict[str, Any]], ablation: bool) -> 
                 ("best_rank", f"N@{K}"),
                 ("regret", f"regret@{K}"),
             ):
-                cells = []
+                shown = []
                 for size in sizes:
                     values = [found[metric] for found in taus[label, "auto", size]]
                     low, high = bootstrap_interval(values)
