@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # pytest -n: each worker is one thread, or they would fight for the cores
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +21,19 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data folder at {folder}; set NAS_DATA_DIR")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def own_modules_are_forgotten() -> Iterator[None]:
+    """Modules that a test has named by file (`mine.py:SPACE`) are not there in the next, which may have its own."""
+    before, known = sys.path.copy(), {*sys.modules}
+    yield
+    added = {*sys.path} - {*before}
+    sys.path[:] = before
+    for name in {*sys.modules} - known:
+        file = getattr(sys.modules[name], "__file__", None)
+        if file and str(Path(file).parent) in added:
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")
