@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-
 if "PYTEST_XDIST_WORKER" in os.environ:  # pytest -n: each worker is one thread, or they would fight for the cores
     os.environ["OMP_NUM_THREADS"] = "1"
 
