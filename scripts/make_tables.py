@@ -106,7 +106,42 @@ def headline_table(link: Link) -> str:
             f"| [{what}]({link(file)}) | {s['dataset']} | {updates:,.0f} updates of small networks "
             f"| {_pm(s, 'kendall_tau', 3)} | **{_pm(s, 'test_acc', 2)}** ({s['n']}) | {PAPER_RMI_CIFAR10} |"
         )
-    return "\n".join([*lines, *_score_rows(link)])
+    return "\n".join([*lines, *_search_rows(link), *_predictor_rows(link), *_score_rows(link)])
+
+
+def _search_rows(link: Link) -> list[str]:
+    """Searches at one budget of trained cells, with what each has chosen by validation at the end."""
+    file = RESULTS / "search" / "nasbench201_cifar10_q150.json"
+    s = _read(file)
+    rows = []
+    for member, title in (
+        ("active", "active search with a predictor"),
+        ("evolution", "regularised evolution"),
+        ("random", "random search"),
+    ):
+        found, n = s["members"][member]["report"], s["members"][member]["n"]
+        accuracy = _spread(found["mean"][-1], found["std"][-1], n, 2)
+        rows.append(f"| [{title}]({link(file)}) | cifar10 | {s['budget']} trained cells | | **{accuracy}** ({n}) | |")
+    return rows
+
+
+def _predictor_rows(link: Link) -> list[str]:
+    """The predictor on graph features by number of labels, which are validation accuracies of one seed."""
+    records = (RESULTS / "predictors" / "nb201_cifar10" / "evaluations.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = []
+    for labels in (156, 469):
+        taus = [
+            record["methods"]["auto"]["tau"]
+            for record in map(json.loads, records)
+            if record["labels"] == labels and record["label"] == "validation, one seed"
+        ]
+        if not taus:
+            raise InputError(f"no record with {labels} labels: run scripts/study_predictors.py first")
+        rows.append(
+            f"| [predictor on graph features]({link(RESULTS / 'predictors.md')}) | cifar10 | {labels} trained cells "
+            f"| {_spread(*mean_std(taus), len(taus), 3)} ({len(taus)}) | | |"
+        )
+    return rows
 
 
 def _score_rows(link: Link) -> list[str]:
