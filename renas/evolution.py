@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from common.metrics import best_rows
 from common.spaces import SearchSpace
 from renas.settings import EvolvedSettings
 
@@ -16,16 +17,6 @@ Arch = TypeVar("Arch")
 
 MAX_STEPS = 8  # mutations from a parent to a mutant not scored before
 STALLED = 0.1  # share of new mutants below which a round brings hardly anything
-
-
-def top_rows(scores: np.ndarray, count: int) -> np.ndarray:
-    """Rows of the `count` highest of (N,) scores, best first; ties go to the lower row, NaN comes last."""
-    count = min(count, len(scores))
-    scores = np.where(np.isnan(scores), -np.inf, scores)  # what a predictor gives whose training diverged
-    # One partition to find the threshold, then a sort of the few rows that reach it: N is up to 423,624.
-    threshold = np.partition(scores, len(scores) - count)[len(scores) - count] if count else 0
-    reaching = np.flatnonzero(scores >= threshold)
-    return reaching[np.argsort(-scores[reaching], kind="stable")][:count]
 
 
 @dataclass(frozen=True)
@@ -60,7 +51,7 @@ def evolve(
     scores = np.asarray(score(archs))
     on_scored(len(archs))
     best_after = [float(scores.max())]
-    alive = top_rows(scores, settings.population)
+    alive = best_rows(scores, settings.population)
     stalled = 0
     while len(archs) < settings.budget and stalled < max_stalled_rounds:
         rivals = rng.integers(len(alive), size=(settings.population, settings.tournament))
@@ -83,7 +74,7 @@ def evolve(
         scores = np.concatenate([scores, score(mutants)])
         on_scored(len(mutants))
         pool = np.concatenate([alive, new])
-        alive = pool[top_rows(scores[pool], settings.population)]
+        alive = pool[best_rows(scores[pool], settings.population)]
         best_after.append(float(scores[alive[0]]))
-    order = top_rows(scores, len(scores))
+    order = best_rows(scores, len(scores))
     return EvolutionResult([archs[i] for i in order], scores[order], best_after, len(archs) < settings.budget)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.benchmarks.table import PERCENT
+from common.metrics import number
 from common.runs import write_atomic
-from renas.report import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

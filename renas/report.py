@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.benchmarks.table import PERCENT
-from common.metrics import mean_std
+from common.metrics import number, summarize_series, with_spread
 
 if TYPE_CHECKING:
     from renas.experiment import Experiment
@@ -23,7 +23,6 @@ def summarize(experiment: Experiment, records: list[dict[str, Any]], environment
     table, columns = experiment.table, experiment.columns
     series = {key: [number(r[key]) for r in records] for key in AVERAGED if key in records[0]}
     series |= {key: [number(r["found"][key]) for r in records] for key in AVERAGED_FOUND}
-    stats = {key: mean_std(values) for key, values in series.items()}
     choice = experiment.predictor
     summary: dict[str, Any] = {
         "method": "ReNAS",
@@ -43,8 +42,7 @@ def summarize(experiment: Experiment, records: list[dict[str, Any]], environment
         "n": len(records),
         "source": {k: getattr(table.source, k) for k in ("kind", "title", "path", "bytes", "sha256")},
         "runs": [{key: value for key, value in record.items() if key not in LONG} for record in records],
-        "mean": {key: mean for key, (mean, _) in stats.items()},
-        "std": {key: std for key, (_, std) in stats.items()},
+        **summarize_series(series),
         "environment": environment,
     }
 
@@ -76,13 +74,7 @@ def terminal_report(experiment: Experiment, summary: dict[str, Any], folder: Pat
 
 def plus_minus(summary: dict[str, Any], key: str, digits: int) -> str:
     """Mean and deviation over the seeds; one seed has no deviation."""
-    mean, std = summary["mean"][key], summary["std"][key]
-    return f"{mean:.{digits}f}" + (f" +- {std:.{digits}f}" if summary["n"] > 1 else "")
-
-
-def number(value: float | None, fallback: float = float("nan")) -> float:
-    """A JSON number back as a float: null stands for NaN."""
-    return fallback if value is None else float(value)
+    return with_spread(summary["mean"][key], summary["std"][key], summary["n"], digits)
 
 
 def _what_was_done(experiment: Experiment) -> list[str]:

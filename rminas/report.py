@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.metrics import mean_std
+from common.metrics import mean_std, number, summarize_series, with_spread
 from common.runs import write_atomic
 from rminas.forest import WARMUP
 
@@ -26,15 +26,14 @@ BUILT_IN_TITLE = "AnalogNAS-Bench"
 def summarize(runs: list[dict[str, Any]], shared: dict[str, Any]) -> dict[str, Any]:
     """A search's summary: what its seeds share, each seed's finding, mean and sample standard deviation over them."""
     series = {key: [float(run[key]) for run in runs] for key in AVERAGED}
-    series |= {key: [_number(run["found"][key]) for run in runs] for key in AVERAGED_FOUND}
-    stats = {key: mean_std(values) for key, values in series.items()}
+    series |= {key: [number(run["found"][key]) for run in runs] for key in AVERAGED_FOUND}
+    stats = summarize_series(series)
     return {
         **shared,
         "n": len(runs),
         "runs": runs,
-        "mean": {key: mean for key, (mean, _) in stats.items()},
-        "std": {key: std for key, (_, std) in stats.items()},
-        "accuracy": accuracy_line(shared["benchmark"], stats["test_acc"][0]),
+        **stats,
+        "accuracy": accuracy_line(shared["benchmark"], stats["mean"]["test_acc"]),
     }
 
 
@@ -49,15 +48,6 @@ def accuracy_line(benchmark: Mapping[str, Any], accuracy: float) -> str:
 def as_loss(evaluator: str, value: float) -> tuple[str, float]:
     """What people call an evaluator's value, and the number they know it by."""
     return ("loss", -value) if evaluator == "rmi" else (evaluator, value)
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
-
-
-def with_spread(mean: float, std: float, n: int, digits: int) -> str:
-    """Mean +- standard deviation; of one run there is none."""
-    return f"{mean:.{digits}f} +- {std:.{digits}f}" if n > 1 else f"{mean:.{digits}f}"
 
 
 def terminal_report(summary: dict[str, Any], folder: Path) -> str:
@@ -77,7 +67,7 @@ def terminal_report(summary: dict[str, Any], folder: Path) -> str:
     ]
     for run in runs:
         found = run["found"]
-        rank = _number(found["rank"])
+        rank = number(found["rank"])
         lines.append(
             f"{run['seed']:6d}  {run['evaluations']:11d}  {run['positives']:9d}  {run['voters']:6d}  "
             f"{run['kendall_tau']:6.3f}  {found['test_acc']:9.2f}  {rank:6.0f}  {found['regret']:6.2f}  "
@@ -87,7 +77,7 @@ def terminal_report(summary: dict[str, Any], folder: Path) -> str:
     known = not math.isnan(mean["test_acc"])
     rules = [rule for rule in runs[0]["chosen_by"] if all(rule in run["chosen_by"] for run in runs)] if known else []
     for rule in rules:
-        acc, spread = mean_std(_number(run["chosen_by"][rule]["test_acc"]) for run in runs)
+        acc, spread = mean_std(number(run["chosen_by"][rule]["test_acc"]) for run in runs)
         lines.append(f"chosen by {rule:6} {with_spread(acc, spread, n, 2)} %")
     cost = f"{mean['search_s']:.1f} s (n = {n})"
     if known:
@@ -108,7 +98,7 @@ def terminal_report(summary: dict[str, Any], folder: Path) -> str:
 
 def _unknown(summary: Mapping[str, Any]) -> bool:
     """Whether there is no table at all."""
-    return math.isnan(_number(summary["benchmark"]["best"]))
+    return math.isnan(number(summary["benchmark"]["best"]))
 
 
 def rank_report(summary: dict[str, Any], folder: Path) -> str:
@@ -135,7 +125,7 @@ def rank_report(summary: dict[str, Any], folder: Path) -> str:
 
 def _head(summary: dict[str, Any]) -> list[str]:
     teacher, images, benchmark = summary["teacher"], summary["images"], summary["benchmark"]
-    known = f"{benchmark['column']} of {benchmark['title']}, best {_number(benchmark['best']):.2f} %"
+    known = f"{benchmark['column']} of {benchmark['title']}, best {number(benchmark['best']):.2f} %"
     source = f": images from {images['source']}" if images else ""
     lines = [f"RMI-NAS on {summary['space']}, {summary['dataset']}{source}"]
     if teacher:

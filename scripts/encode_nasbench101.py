@@ -53,7 +53,7 @@ def main() -> None:
     from common.benchmarks.nasbench101 import enumeration
 
     started = time.perf_counter()
-    with tqdm(total=NasBench101.size, desc="enumerating and hashing", unit="cell") as bar:
+    with tqdm(total=NasBench101.size, desc="enumerating and hashing", unit="cell", disable=None) as bar:
         make = enumeration.enumerate_cells if args.enumerate_only else enumeration.load_or_enumerate
         cells = make(bar.update)
     vertices = (cells.codes[:, NUM_EDGES:] > 0).sum(1) + 2
@@ -102,7 +102,7 @@ def _write_demo(out: Path, codes: np.ndarray, labels: np.ndarray | None) -> None
     # A folder that is not finished says so: half of the shards are a benchmark, too, but another one.
     manifest = {"shards": len(starts), "cells": len(codes), "finished": False}
     write_json(out / MANIFEST, manifest)
-    for shard, start in enumerate(tqdm(starts, desc="writing shards", unit="shard")):
+    for shard, start in enumerate(tqdm(starts, desc="writing shards", unit="shard", disable=None)):
         rows = slice(start, start + SHARD)
 
         def write(file: IO[bytes], rows: slice = rows) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from common.cli import OneLineParser, run_command
 from common.errors import InputError
-from common.metrics import mean_std
+from common.metrics import mean_std, with_spread
 from common.runs import write_atomic
 
 PROG = "python scripts/make_tables.py"
@@ -310,7 +310,7 @@ def _pm(summary: dict[str, Any], key: str, digits: int) -> str:
 
 
 def _spread(mean: float, std: float, n: int, digits: int) -> str:
-    return f"{mean:.{digits}f} ± {std:.{digits}f}" if n > 1 else f"{mean:.{digits}f}"
+    return with_spread(mean, std, n, digits, sign="±")
 
 
 def _random(summary: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from common.metrics.ranking import (
     regret_at,
     spearman,
 )
+from common.metrics.summary import number, summarize_series, with_spread
 
 __all__ = [
     "PairedComparison",
@@ -23,8 +24,11 @@ __all__ = [
     "kendall_tau",
     "mean_std",
     "normal_scores",
+    "number",
     "precision_at",
     "rank_of",
     "regret_at",
     "spearman",
+    "summarize_series",
+    "with_spread",
 ]

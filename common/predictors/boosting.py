@@ -1,14 +1,11 @@
-"""Gradient-boosted trees: the page to copy for a predictor of one's own."""
+"""Gradient-boosted trees: the page to copy for a regressor of scikit-learn's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-
-from common.metrics import normal_scores
-from common.predictors.base import Predictor
+from common.predictors.scikit import ScikitPredictor
 from common.runs.config import above, at_least, between, key
 
 
@@ -24,27 +21,15 @@ class BoostingSettings:
     max_features: float = key(0.3, "share of the features that a split chooses from", between(0.001, 1))
 
 
-class Boosting(Predictor):
+class Boosting(ScikitPredictor):
     """Gradient boosting on normal scores, over flat features: the best single member from some 150 labels on."""
 
     name = "boosting"
-    encoding = "graph"
     Settings = BoostingSettings
 
-    def fit(
-        self,
-        features: np.ndarray,
-        values: np.ndarray,
-        rng: np.random.Generator,
-        on_step: Callable[[float, float], object] = lambda done, tau: None,
-    ) -> None:
+    def build_model(self, random_state: int) -> Any:
         from sklearn.ensemble import GradientBoostingRegressor
 
         options = dict(vars(self.settings))
         trees = options.pop("max_iter")
-        self.model = GradientBoostingRegressor(n_estimators=trees, random_state=int(rng.integers(2**32)), **options)
-        self.model.fit(features, normal_scores(values))
-        on_step(1.0, np.nan)
-
-    def predict(self, features: np.ndarray) -> np.ndarray:
-        return self.model.predict(features)
+        return GradientBoostingRegressor(n_estimators=trees, random_state=random_state, **options)

@@ -12,10 +12,9 @@ from common.errors import InputError
 from common.predictors.base import CHUNK, Predictor
 from common.predictors.ranker import Ranker, make_predictor
 from common.runs.config import at_least, key, one_of
-from common.search.base import Proposal, Strategy
+from common.search.base import EXHAUSTED, Proposal, Strategy
 from common.search.candidates import Pool
 from common.search.history import History
-from common.search.random_search import EXHAUSTED
 from common.seeds import rng_for
 from common.spaces.base import SearchSpace
 
@@ -76,17 +75,15 @@ class ActiveSearch(Strategy):
         self.encoding.check(space)
 
     def propose(self, history: History, room: int) -> Proposal:
-        seen = self.candidates.keys(history.archs)
         missing = self.settings.initial - len(history)
         if missing > 0:
-            first = self.candidates.random(min(room, missing), rng_for(self.seed, "random"), seen)
-            return Proposal(first, "initial", ended="" if first else EXHAUSTED)
+            return self.random_round(history, min(room, missing), "initial")
         count = min(room, self.settings.batch)
         values = learnable_values(history.values)
         known = np.flatnonzero(~np.isnan(values))
         if len(known) < 2:  # nothing to compare: more at random
-            chosen = self.candidates.random(count, rng_for(self.seed, "random"), seen)
-        elif isinstance(self.candidates, Pool):
+            return self.random_round(history, count, self.name)
+        if isinstance(self.candidates, Pool):
             chosen = self._best_of_pool(self.candidates, history, values, known, count)
         else:
             chosen = self._best_of_space(history, values, known, count)

@@ -11,7 +11,10 @@ from common.evaluators.base import Bounds
 from common.predictors.base import NoSettings
 from common.search.candidates import Candidates, Pool, candidates_of
 from common.search.history import History
+from common.seeds import rng_for
 from common.spaces.base import SearchSpace
+
+EXHAUSTED = "every architecture was evaluated"
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,12 @@ class Strategy(ABC):
     @abstractmethod
     def propose(self, history: History, room: int) -> Proposal:
         """The next round, of at most `room` >= 1 architectures: what is left of the search's budget."""
+
+    def random_round(self, history: History, count: int, phase: str) -> Proposal:
+        """Up to `count` random candidates that were not evaluated before; the search is over where none is left."""
+        seen = self.candidates.keys(history.archs)
+        archs = self.candidates.random(count, rng_for(self.seed, "random"), seen)
+        return Proposal(archs, phase, ended="" if archs else EXHAUSTED)
 
 
 class StoppingPolicy:

@@ -8,9 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from common.runs.config import at_least, key
-from common.search.base import Proposal, Strategy
+from common.search.base import EXHAUSTED, Proposal, Strategy
 from common.search.history import Evaluation, History
-from common.search.random_search import EXHAUSTED
 from common.seeds import rng_for
 
 
@@ -38,11 +37,10 @@ class Evolution(Strategy):
     settings: EvolutionSettings
 
     def propose(self, history: History, room: int) -> Proposal:
-        seen = self.candidates.keys(history.archs)
         missing = self.settings.population - len(history)
         if missing > 0:
-            first = self.candidates.random(min(room, missing), rng_for(self.seed, "random"), seen)
-            return Proposal(first, "initial", ended="" if first else EXHAUSTED)
+            return self.random_round(history, min(room, missing), "initial")
+        seen = self.candidates.keys(history.archs)
         children: list[Any] = []
         for place in range(len(history), len(history) + min(room, self.settings.batch)):
             rng = rng_for(self.seed, "evolution", place)

@@ -10,7 +10,6 @@ import numpy as np
 from common.runs.config import at_least, key
 from common.search.base import Proposal, Strategy
 from common.search.history import History
-from common.search.random_search import EXHAUSTED
 from common.seeds import rng_for
 
 RESTART = "restart"  # phase of a random architecture from which the search starts again
@@ -37,19 +36,17 @@ class LocalSearch(Strategy):
     settings: LocalSearchSettings
 
     def propose(self, history: History, room: int) -> Proposal:
-        seen = self.candidates.keys(history.archs)
         missing = self.settings.initial - len(history)
         if missing > 0:
-            first = self.candidates.random(min(room, missing), rng_for(self.seed, "random"), seen)
-            return Proposal(first, "initial", ended="" if first else EXHAUSTED)
+            return self.random_round(history, min(room, missing), "initial")
+        seen = self.candidates.keys(history.archs)
         starts = [evaluation.index for evaluation in history if evaluation.phase == RESTART]
         since = history[starts[-1] if starts else 0 :]
         # Every move was to the best since the start, and every better one was moved to.
         current = since[int(np.argmax(np.nan_to_num(since.values, nan=-np.inf)))]
         around = [arch for arch in self.candidates.neighbours(current.arch) if self.candidates.key(arch) not in seen]
         if not around:
-            fresh = self.candidates.random(1, rng_for(self.seed, "random"), seen)
-            return Proposal(fresh, RESTART, ended="" if fresh else EXHAUSTED)
+            return self.random_round(history, 1, RESTART)
         order = rng_for(self.seed, "local", len(history)).permutation(len(around))
         count = min(room, self.settings.batch or len(around))
         return Proposal([around[int(i)] for i in order[:count]], "neighbour")

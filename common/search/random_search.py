@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from common.search.base import Proposal, Strategy
 from common.search.history import History
-from common.seeds import rng_for
 
 
 class RandomSearch(Strategy):
@@ -13,9 +12,4 @@ class RandomSearch(Strategy):
     name = "random"
 
     def propose(self, history: History, room: int) -> Proposal:
-        seen = self.candidates.keys(history.archs)
-        archs = self.candidates.random(room, rng_for(self.seed, "random"), seen)
-        return Proposal(archs, "random", ended="" if archs else EXHAUSTED)
-
-
-EXHAUSTED = "every architecture was evaluated"
+        return self.random_round(history, room, "random")

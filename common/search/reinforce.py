@@ -11,10 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from common.runs.config import above, at_least, between, key
-from common.search.base import Proposal, Strategy
+from common.search.base import EXHAUSTED, Proposal, Strategy
 from common.search.candidates import Pool
 from common.search.history import Evaluation, History
-from common.search.random_search import EXHAUSTED
 from common.seeds import rng_for
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # of Adam, PyTorch's defaults

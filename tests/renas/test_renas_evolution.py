@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from common.benchmarks.nasbench101 import enumeration
+from common.metrics import best_rows
 from common.spaces import SPACES, SearchSpace, make_space
 from common.spaces.nasbench201 import CONV3, SKIP, Cell201, NasBench201
-from renas.evolution import evolve, top_rows
+from renas.evolution import evolve
 from renas.settings import EvolvedSettings
 from renas.topk import distinct_rows
 
@@ -39,30 +40,30 @@ NB201 = Remembering()
 
 def test_the_highest_come_first_and_ties_go_to_the_lower_row():
     scores = np.array([3.0, 5.0, 1.0, 5.0, 3.0, 4.0])
-    assert top_rows(scores, 1).tolist() == [1]
-    assert top_rows(scores, 2).tolist() == [1, 3]
-    assert top_rows(scores, 4).tolist() == [1, 3, 5, 0]
-    assert top_rows(scores, 6).tolist() == [1, 3, 5, 0, 4, 2]
-    assert top_rows(np.zeros(5), 3).tolist() == [0, 1, 2]
+    assert best_rows(scores, 1).tolist() == [1]
+    assert best_rows(scores, 2).tolist() == [1, 3]
+    assert best_rows(scores, 4).tolist() == [1, 3, 5, 0]
+    assert best_rows(scores, 6).tolist() == [1, 3, 5, 0, 4, 2]
+    assert best_rows(np.zeros(5), 3).tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 100, 101, 5000])
 def test_top_rows_are_those_of_a_full_sort(count: int):
     scores = np.random.default_rng(count).integers(0, 30, 100).astype(np.float32)
     expected = sorted(range(100), key=lambda row: (-scores[row], row))[:count]
-    assert top_rows(scores, count).tolist() == expected
+    assert best_rows(scores, count).tolist() == expected
 
 
 def test_no_scores_have_no_top():
-    assert top_rows(np.array([]), 3).tolist() == []
+    assert best_rows(np.array([]), 3).tolist() == []
 
 
 def test_a_score_that_is_no_number_comes_last():
     scores = np.array([np.nan, 2.0, np.nan, -np.inf, 7.0])
-    assert top_rows(scores, 2).tolist() == [4, 1]
-    assert sorted(top_rows(scores, 5).tolist()) == [0, 1, 2, 3, 4]
-    assert top_rows(scores, 5).tolist()[:2] == [4, 1]
-    assert top_rows(np.full(4, np.nan), 2).tolist() == [0, 1]
+    assert best_rows(scores, 2).tolist() == [4, 1]
+    assert sorted(best_rows(scores, 5).tolist()) == [0, 1, 2, 3, 4]
+    assert best_rows(scores, 5).tolist()[:2] == [4, 1]
+    assert best_rows(np.full(4, np.nan), 2).tolist() == [0, 1]
 
 
 def test_distinct_rows_skip_the_unusable_the_known_and_isomorphic_twins():

@@ -11,11 +11,12 @@ import pytest
 from made import MadeLosses
 
 from common.evaluators.costs import CostEvaluator
+from common.metrics import with_spread
 from common.spaces import make_space
 from rminas import report
 from rminas.accuracy import AccuracyTable
 from rminas.config import Rminas
-from rminas.report import accuracy_line, as_loss, with_spread, write_rank_plot, write_search_plot
+from rminas.report import accuracy_line, as_loss, write_rank_plot, write_search_plot
 from rminas.search import SearchOutcome, search, summarize_seed
 
 SPACE = make_space("nasbench201")
