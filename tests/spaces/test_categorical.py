@@ -6,7 +6,7 @@ import doctest
 from typing import Any
 
 import numpy as np
-import own_space
+import staged_space
 import pytest
 import torch
 from torch import Tensor, nn
@@ -130,7 +130,7 @@ def test_counting_moves_no_random_state_and_also_takes_networks_that_look_at_val
     before = torch.random.get_rng_state()
     flops, params = space.total_costs(np.array([[1]], dtype=np.uint8))
     assert (flops.tolist(), params.tolist()) == ([15], [20])
-    own_space.SPACE.total_costs(np.array([[0, 0, 0, 0, 0]], dtype=np.uint8))
+    staged_space.SPACE.total_costs(np.array([[0, 0, 0, 0, 0]], dtype=np.uint8))
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -145,7 +145,7 @@ def test_given_costs_are_taken_and_missing_ones_said() -> None:
 
 
 def test_the_network_is_told_the_classes_where_it_asks_and_its_taps_are_the_spaces() -> None:
-    space = own_space.SPACE.for_search(Skeleton(num_classes=3, image_size=8))
+    space = staged_space.SPACE.for_search(Skeleton(num_classes=3, image_size=8))
     network = build_network(space, space.parse("width=4,stage1=conv3,stage2=skip,stage3=skip,act=gelu"))
     logits, taps = network.forward_taps(torch.randn(2, 3, 8, 8))
     assert logits.shape == (2, 3)
@@ -174,8 +174,8 @@ def test_a_space_is_found_by_import_path_as_a_value_a_class_or_a_function() -> N
     for name in ("ARCH", "conv_net.__name__", "dict"):
         with pytest.raises(InputError):
             make_space(f"{here}:{name}")
-    with pytest.raises(InputError, match=r"'own_space:OPS': is a list, not a SearchSpace"):
-        make_space("own_space:OPS")
+    with pytest.raises(InputError, match=r"'staged_space:OPS': is a list, not a SearchSpace"):
+        make_space("staged_space:OPS")
 
 
 class Half(ChoiceSpace[tuple[int, ...]]):

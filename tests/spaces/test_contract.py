@@ -27,7 +27,7 @@ from common.spaces import (
 
 DRAWS = 30
 IMAGE_SIZE = 8
-OWN = "own_space:SPACE"
+OWN = "staged_space:SPACE"
 # By name or import path, a skeleton small enough for a CPU, and the (channels, side) of its networks' features.
 SMALL: dict[str, tuple[dict[str, Any], list[tuple[int, int]]]] = {
     "darts": ({"channels": 4, "layers": 3}, [(16, 8), (32, 4), (64, 2)]),
