@@ -6,8 +6,8 @@ import doctest
 from typing import Any
 
 import numpy as np
-import staged_space
 import pytest
+import staged_space
 import torch
 from torch import Tensor, nn
 
