@@ -12,7 +12,7 @@ import numpy as np
 from common.errors import InputError
 from common.evaluators.base import Evaluator
 from common.execution.base import Executor
-from common.metrics import kendall_tau, spearman
+from common.metrics import kendall_tau, spearman, tau_interval
 from common.search import Evaluation, History, Proposal, Strategy, run_search
 from common.spaces import SearchSpace, SpaceExhausted
 from rminas.accuracy import AccuracyTable
@@ -128,6 +128,7 @@ def summarize_ranking(
                 "score": name,
                 "n": int(own.sum()),
                 "kendall_tau": kendall_tau(values[own], accuracy[own]),
+                "kendall_tau_interval": tau_interval(values[own], accuracy[own]),
                 "spearman": spearman(values[own], accuracy[own]),
                 "kendall_tau_common": kendall_tau(values[common], accuracy[common]),
                 "spearman_common": spearman(values[common], accuracy[common]),
@@ -139,7 +140,8 @@ def summarize_ranking(
         "n": int(known.sum()),
         "n_common": int(common.sum()),
         "rows": rows,
-        "kendall_tau_by_step": _taus_by_step(histories, accuracy, known),
+        "kendall_tau_by_step": _by_update(histories, accuracy, known, kendall_tau),
+        "kendall_tau_interval_by_step": _by_update(histories, accuracy, known, tau_interval),
         "evaluate_s": float(sum(e.evaluate_s for history in histories.values() for e in history)),
     }
 
@@ -164,7 +166,12 @@ def _by_step(name: str, history: History) -> dict[str, np.ndarray]:
     return {f"{TITLES.get(name, name)}, step {step}": _ranked(trajectories[:, step]) for step in steps}
 
 
-def _taus_by_step(histories: Mapping[str, History], accuracy: np.ndarray, known: np.ndarray) -> list[float]:
-    """Of the first evaluator that trains; empty where none does."""
+def _by_update(
+    histories: Mapping[str, History],
+    accuracy: np.ndarray,
+    known: np.ndarray,
+    judge: Callable[[np.ndarray, np.ndarray], Any],
+) -> list[Any]:
+    """Of the first evaluator that trains, after each number of updates; empty where none does."""
     trained = [found for history in histories.values() if (found := _trajectories(history)) is not None]
-    return [kendall_tau(_ranked(column)[known], accuracy[known]) for column in trained[0].T] if trained else []
+    return [judge(_ranked(column)[known], accuracy[known]) for column in trained[0].T] if trained else []

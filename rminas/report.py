@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.metrics import mean_std, number, summarize_series, with_spread
+from common.metrics import bootstrap_interval, mean_std, number, summarize_series, with_spread
 from common.runs import write_atomic
 from rminas.forest import WARMUP
 
@@ -139,68 +139,132 @@ def _head(summary: dict[str, Any]) -> list[str]:
 def write_search_plot(
     outcomes: Sequence[SearchOutcome], evaluator: str, accuracies: AccuracyTable, folder: Path
 ) -> None:
-    """`search.png`: what the search went by, by evaluation (first seed), and against the true accuracy of all cells.
+    """`search.png`: what the search went by (first seed), that against the true accuracy, and what it had found when.
 
-    Both panels show the scores that decide what is positive: losses, weighed by the cheap score where there is one. The
-    second is left out where no accuracy is known.
+    All panels go by the scores that decide what is positive: losses, weighed by the cheap score where there is one. The
+    second and third are left out where no accuracy is known.
     """
     from matplotlib import pyplot as plt
 
     known = [accuracies.accuracies(outcome.history.archs) for outcome in outcomes]
     some = any(np.isfinite(values).any() for values in known)
-    figure, axes = _figure(2 if some else 1)
+    figure, axes = _figure(3 if some else 1)
     name, sign = _axis(evaluator, weighed=outcomes[0].search.judged.weighing.slope != 0)
     first, judged, left = outcomes[0], outcomes[0].search.judged, axes[0]
     index = np.arange(len(judged.scores))
     for mask, color, label in ((~judged.positive, "tab:gray", "other"), (judged.positive, "tab:red", "positive")):
-        left.plot(index[mask], sign * judged.scores[mask], ".", color=color, markersize=4, label=label)
+        if mask.any():
+            left.plot(index[mask], sign * judged.scores[mask], ".", color=color, markersize=4, label=label)
     if np.isfinite(judged.threshold):
         left.axhline(sign * judged.threshold, color="tab:red", linewidth=1, label="threshold")
     warmup = sum(evaluation.phase == WARMUP for evaluation in first.history)
     if warmup:
         left.axvline(warmup - 0.5, color="black", linestyle=":", label="random | the forest's choice")
     left.set(xlabel="evaluation", ylabel=name, title=f"seed {first.search.seed}")
-    left.legend()
+    if left.get_legend_handles_labels()[0]:
+        left.legend()
     if some:
-        right, few = axes[1], len(outcomes) <= 8
+        middle, few = axes[1], len(outcomes) <= 8
         for outcome, accuracy in zip(outcomes, known, strict=True):
             title = f"seed {outcome.search.seed}" if few else None
-            right.plot(sign * outcome.search.judged.scores, accuracy, ".", markersize=4, alpha=0.6, label=title)
-            if np.isfinite(found := accuracies.accuracy(outcome.found)):
-                right.axhline(found, linewidth=1, color="tab:red")
-        _limit(right, known, accuracies.best)
-        right.set(xlabel=name, ylabel=f"{accuracies.column.name} (%), best 95 %", title="red line: found")
+            middle.plot(sign * outcome.search.judged.scores, accuracy, ".", markersize=4, alpha=0.6, label=title)
+        middle.set(xlabel=name, title=f"all evaluations of {len(outcomes)} seed{'s' * (len(outcomes) > 1)}")
         if few:
-            right.legend()
+            middle.legend()
+        _plot_progress(axes[2], outcomes, known, accuracies)
+        _scale_accuracies(axes[1:], accuracies)
     _save(figure, folder / "search.png")
     plt.close(figure)
+
+
+def _plot_progress(
+    axes: Any, outcomes: Sequence[SearchOutcome], known: Sequence[np.ndarray], accuracies: AccuracyTable
+) -> None:
+    """The accuracy of the best by score so far, the mean of the seeds with its 95 % interval, beside baselines.
+
+    Baselines: the largest network so far, for which nothing is trained, the table's median and its best.
+    """
+    space = outcomes[0].search.space
+    for label, color, scores in (
+        ("best score so far", "tab:blue", [outcome.search.judged.scores for outcome in outcomes]),
+        (
+            "most parameters so far",
+            "tab:gray",
+            [space.total_costs(space.to_codes(o.history.archs))[1] for o in outcomes],
+        ),
+    ):
+        curves = [accuracy[_leaders(s)] for s, accuracy in zip(scores, known, strict=True)]
+        longest = max(map(len, curves))  # a search that ended keeps what it had
+        rows = np.array([np.concatenate([curve, np.full(longest - len(curve), curve[-1])]) for curve in curves])
+        with_any = np.flatnonzero(np.isfinite(rows).any(0))
+        steps, rows = with_any + 1, rows[:, with_any]
+        axes.plot(steps, np.nanmean(rows, 0), color=color, label=label)
+        if len(curves) > 1:
+            low, high = np.array([bootstrap_interval(column, draws=500) for column in rows.T]).T
+            axes.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0)
+    for number_found, outcome in enumerate(outcomes):
+        if np.isfinite(found := accuracies.accuracy(outcome.found)):
+            label = None if number_found else "found"
+            axes.plot(len(outcome.history), found, "*", color="tab:red", markersize=9, alpha=0.7, label=label)
+    axes.axhline(accuracies.best, color="black", linewidth=1, linestyle="--", label="best of the table")
+    median = float(np.nanmedian(accuracies.column.values))
+    axes.axhline(median, color="black", linewidth=1, linestyle=":", label="median of the table (random choice)")
+    band = ", band: 95 % interval" if len(outcomes) > 1 else ""
+    axes.set(xlabel="evaluations", title=f"mean of {len(outcomes)} seed{'s' * (len(outcomes) > 1)}{band}")
+    axes.legend(fontsize="small", loc="lower right")
+
+
+def _leaders(scores: np.ndarray) -> np.ndarray:
+    """(n,) after each of n evaluations, which of them has the highest score, the earliest of equals; NaN is lowest."""
+    scores = np.nan_to_num(scores, nan=-np.inf, neginf=-np.inf, posinf=np.inf)
+    rising = np.concatenate([[True], scores[1:] > np.maximum.accumulate(scores)[:-1]])
+    return np.maximum.accumulate(np.where(rising, np.arange(len(scores)), 0))
 
 
 def write_rank_plot(
     histories: Mapping[str, History], summaries: list[dict[str, Any]], accuracies: AccuracyTable, folder: Path
 ) -> None:
-    """`rank.png`: tau by number of updates (all seeds) where something trains, and the first evaluator's values.
+    """`rank.png`: tau by number of updates where something trains, tau of every score, the first evaluator's values.
 
-    Args: histories: of the first seed, by evaluator.
+    All taus with 95 % intervals, of the architectures (first seed). Args: histories: of the first seed, by evaluator.
     """
     from matplotlib import pyplot as plt
 
-    stepped = bool(summaries[0]["kendall_tau_by_step"])
-    figure, axes = _figure(2 if stepped else 1)
+    stepped, rows = bool(summaries[0]["kendall_tau_by_step"]), summaries[0]["rows"]
+    figure, axes = _figure(1 + bool(rows) + stepped)
     name, history = next(iter(histories.items()))
     label, sign = _axis(name, weighed=False)
+    panel = iter(axes)
     if stepped:
+        by_step = next(panel)
         for summary in summaries:
-            axes[0].plot(summary["kendall_tau_by_step"], label=f"seed {summary['seed']}")
-        free = [row for row in summaries[0]["rows"] if row["score"] in ("params", "FLOPs")]
+            steps = np.arange(len(summary["kendall_tau_by_step"]))
+            (line,) = by_step.plot(steps, summary["kendall_tau_by_step"], label=f"seed {summary['seed']}")
+            band = np.array(summary["kendall_tau_interval_by_step"], dtype=np.float64)
+            by_step.fill_between(steps, band[:, 0], band[:, 1], color=line.get_color(), alpha=0.15, linewidth=0)
+        free = [row for row in rows if row["score"] in ("params", "FLOPs")]
         for row, style in zip(free, (":", "--"), strict=False):
-            axes[0].axhline(row["kendall_tau"], color="gray", linestyle=style, linewidth=1, label=row["score"])
-        axes[0].set(xlabel="updates", ylabel="Kendall tau of the values on the way")
-        axes[0].legend()
-    accuracy = accuracies.accuracies(history.archs)
-    axes[-1].plot(sign * history.values, accuracy, ".", markersize=4)
-    _limit(axes[-1], [accuracy], float(np.nanmax(accuracy, initial=-np.inf)))
-    axes[-1].set(xlabel=label, ylabel=f"{accuracies.column.name} (%), best 95 %")
+            by_step.axhline(row["kendall_tau"], color="gray", linestyle=style, linewidth=1, label=row["score"])
+        by_step.set(xlabel="updates", ylabel="Kendall tau of the values on the way", title="bands: 95 % intervals")
+        by_step.legend()
+    if rows:
+        taus = next(panel)
+        for summary, shift in zip(summaries, np.linspace(-0.25, 0.25, len(summaries) + 2)[1:-1], strict=True):
+            middle = np.array([row["kendall_tau"] for row in summary["rows"]], dtype=np.float64)
+            ends = np.array([row["kendall_tau_interval"] for row in summary["rows"]], dtype=np.float64).T
+            places = np.arange(len(middle)) + shift
+            taus.errorbar(middle, places, xerr=np.abs(ends - middle), fmt="o", markersize=4, capsize=2,
+                label=f"seed {summary['seed']}")  # fmt: skip
+        taus.set_yticks(range(len(rows)), [row["score"] for row in rows])
+        taus.invert_yaxis()
+        taus.axvline(0, color="black", linewidth=0.5)
+        taus.set(xlabel="Kendall tau, with 95 % intervals", title=f"{summaries[0]['n']} random architectures")
+        if len(summaries) > 1:
+            taus.legend()
+    values = next(panel)
+    values.plot(sign * history.values, accuracies.accuracies(history.archs), ".", markersize=4)
+    values.set(xlabel=label)
+    _scale_accuracies([values], accuracies)
     _save(figure, folder / "rank.png")
     plt.close(figure)
 
@@ -211,15 +275,27 @@ def _axis(evaluator: str, weighed: bool) -> tuple[str, float]:
     return name + (", weighed by the cheap score" if weighed else ""), sign
 
 
-def _limit(axes: Any, accuracies: Sequence[np.ndarray], top: float) -> None:
-    """Up to `top` from the 5th percentile: a few cells at chance level must not squeeze all others into a corner.
+def _scale_accuracies(panels: Sequence[Any], accuracies: AccuracyTable) -> None:
+    """Accuracies so that all are seen: percent short of the best, plus a half, on a logarithmic scale, best above.
 
-    Nothing is limited where the table knows none of them.
+    A few networks at chance level would squeeze all others into a corner of a linear scale.
     """
-    lows = [np.nanpercentile(values, 5) for values in accuracies if np.isfinite(values).any()]
-    if lows:
-        margin = 0.05 * (top - min(lows))
-        axes.set_ylim(min(lows) - margin, top + margin + 1e-3)
+    best = accuracies.best
+
+    def forward(values: np.ndarray) -> np.ndarray:
+        return -np.log(np.maximum(best + 0.5 - values, 0.05))
+
+    def inverse(values: np.ndarray) -> np.ndarray:
+        return best + 0.5 - np.exp(-values)
+
+    for axes in panels:
+        low = float(np.nanmin([axes.dataLim.y0, best - 1.0]))
+        axes.set_yscale("function", functions=(forward, inverse))
+        axes.set_ylim(low - 0.06 * (best - low), best + 0.08)
+        steps = (0.3, 1, 2, 5, 10, 20, 40, 80)
+        axes.set_yticks([best, *(best - step for step in steps if best - step > low - 0.06 * (best - low))])
+        axes.yaxis.set_major_formatter("{x:.1f}")
+        axes.set_ylabel(f"{accuracies.column.name} (%)")
 
 
 def _figure(columns: int) -> Any:

@@ -12,6 +12,7 @@ from common.metrics.ranking import (
     rank_of,
     regret_at,
     spearman,
+    tau_interval,
 )
 from common.metrics.summary import number, summarize_series, with_spread
 
@@ -30,5 +31,6 @@ __all__ = [
     "regret_at",
     "spearman",
     "summarize_series",
+    "tau_interval",
     "with_spread",
 ]

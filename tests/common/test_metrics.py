@@ -18,6 +18,7 @@ from common.metrics import (
     rank_of,
     regret_at,
     spearman,
+    tau_interval,
 )
 
 NASBENCH101_SIZE = 423_624
@@ -161,3 +162,16 @@ def test_the_bootstrap_interval_of_little():
     assert bootstrap_interval([2.0, math.nan]) == (2.0, 2.0)
     assert all(map(math.isnan, bootstrap_interval([math.nan])))
     assert bootstrap_interval([1.0, 2.0, 4.0]) == bootstrap_interval(iter([1.0, 2.0, 4.0]))
+
+
+def test_the_interval_of_tau_covers_it_and_narrows_with_more_architectures():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=400)
+    scores = truth + rng.normal(size=400)
+    wide, narrow = (np.diff(tau_interval(scores[:n], truth[:n]))[0] for n in (40, 400))
+    low, high = tau_interval(scores, truth)
+    assert low < kendall_tau(scores, truth) < high
+    assert wide == pytest.approx(narrow * math.sqrt(10), rel=0.4)
+    assert tau_interval(scores, truth, level=0.5)[0] > low
+    assert tau_interval(truth, truth) == pytest.approx((1.0, 1.0))
+    assert np.isnan(tau_interval(truth[:1], truth[:1])).all()

@@ -16,6 +16,7 @@ from common.spaces import make_space
 from rminas import report
 from rminas.accuracy import AccuracyTable
 from rminas.config import Rminas
+from rminas.ranking import draw_archs, evaluate_list, summarize_ranking
 from rminas.report import accuracy_line, as_loss, write_rank_plot, write_search_plot
 from rminas.search import SearchOutcome, search, summarize_seed
 
@@ -56,7 +57,7 @@ def test_threshold_and_losses_are_on_one_scale(size: float, axes: list[Any], tab
     done = outcome(size)
     judged = done.search.judged
     write_search_plot([done], "rmi", table, tmp_path)
-    left, right = axes
+    left, right, _ = axes
     assert np.array_equal(points(left)[:, 1], -judged.scores)
     level = next(line.get_ydata()[0] for line in left.lines if line.get_label() == "threshold")
     assert level == -judged.threshold
@@ -71,6 +72,48 @@ def test_other_scores_are_shown_as_they_are(axes: list[Any], table: AccuracyTabl
     write_search_plot([done], "params", table, tmp_path)
     assert np.array_equal(points(axes[0])[:, 1], done.history.values)
     assert axes[0].get_ylabel() == "params"
+
+
+def test_the_search_plot_shows_all_points_and_what_was_found_beside_baselines(
+    axes: list[Any], table: AccuracyTable, tmp_path: Path
+):
+    settings = replace(SETTINGS, rf_succ=0)
+    done = [search(settings, SPACE, MadeLosses(made_losses), seed) for seed in (0, 1, 2)]
+    write_search_plot(done, "rmi", table, tmp_path)
+    _, middle, right = axes
+    low, high = middle.get_ylim()
+    shown = points(middle)[np.isfinite(points(middle)[:, 0])][:, 1]  # an infinite loss has no place
+    assert len(shown) > 50 and shown.min() > low and table.best < high  # nothing is clipped
+    lines = {line.get_label(): line.get_ydata() for line in right.lines}
+    accuracy = np.array([table.accuracies(o.history.archs) for o in done])
+    values = np.array([o.history.values for o in done])
+    leaders = [[max(range(n), key=lambda i: row[i]) for n in range(1, 21)] for row in values]
+    so_far = np.mean([accuracy[i][leaders[i]] for i in range(3)], 0)
+    assert np.allclose(lines["best score so far"], so_far)
+    sizes = np.array([SPACE.total_costs(SPACE.to_codes(o.history.archs))[1] for o in done])
+    assert np.allclose(lines["most parameters so far"][-1], np.mean([accuracy[i][sizes[i].argmax()] for i in range(3)]))
+    assert lines["best of the table"][0] == table.best
+    assert len(right.collections) == 2  # the bands
+    stars = [line for line in right.lines if line.get_marker() == "*"]
+    assert [star.get_ydata()[0] for star in stars] == [table.accuracy(o.found) for o in done]
+
+
+def test_the_ranking_plot_shows_intervals_and_all_points(axes: list[Any], table: AccuracyTable, tmp_path: Path):
+    archs = draw_archs(SPACE, 0, 30, table)
+    histories = {
+        "made": evaluate_list(archs, MadeLosses(made_losses)),
+        "params": evaluate_list(archs, CostEvaluator(SPACE)),
+    }
+    made = summarize_ranking(0, archs, histories, table, {})
+    row = next(row for row in made["rows"] if row["score"] == "params")
+    low, high = row["kendall_tau_interval"]
+    assert low < row["kendall_tau"] < high and len(made["kendall_tau_interval_by_step"]) == 3
+    write_rank_plot(histories, [made], table, tmp_path)
+    by_step, taus, values = axes
+    assert len(by_step.collections) == 1
+    assert [label.get_text() for label in taus.get_yticklabels()] == [row["score"] for row in made["rows"]]
+    shown = points(values)[:, 1]
+    assert sorted(shown) == sorted(table.accuracies(archs)) and shown.min() > values.get_ylim()[0]
 
 
 def test_a_panel_without_anything_to_show_is_left_out(axes: list[Any], table: AccuracyTable, tmp_path: Path):
