@@ -83,7 +83,9 @@ def test_the_search_plot_shows_all_points_and_what_was_found_beside_baselines(
     _, middle, right = axes
     low, high = middle.get_ylim()
     shown = points(middle)[np.isfinite(points(middle)[:, 0])][:, 1]  # an infinite loss has no place
-    assert len(shown) > 50 and shown.min() > low and table.best < high  # nothing is clipped
+    assert len(shown) > 50
+    assert shown.min() > low
+    assert table.best < high
     lines = {line.get_label(): line.get_ydata() for line in right.lines}
     accuracy = np.array([table.accuracies(o.history.archs) for o in done])
     values = np.array([o.history.values for o in done])
@@ -107,13 +109,15 @@ def test_the_ranking_plot_shows_intervals_and_all_points(axes: list[Any], table:
     made = summarize_ranking(0, archs, histories, table, {})
     row = next(row for row in made["rows"] if row["score"] == "params")
     low, high = row["kendall_tau_interval"]
-    assert low < row["kendall_tau"] < high and len(made["kendall_tau_interval_by_step"]) == 3
+    assert low < row["kendall_tau"] < high
+    assert len(made["kendall_tau_interval_by_step"]) == 3
     write_rank_plot(histories, [made], table, tmp_path)
     by_step, taus, values = axes
     assert len(by_step.collections) == 1
     assert [label.get_text() for label in taus.get_yticklabels()] == [row["score"] for row in made["rows"]]
     shown = points(values)[:, 1]
-    assert sorted(shown) == sorted(table.accuracies(archs)) and shown.min() > values.get_ylim()[0]
+    assert sorted(shown) == sorted(table.accuracies(archs))
+    assert shown.min() > values.get_ylim()[0]
 
 
 def test_a_panel_without_anything_to_show_is_left_out(axes: list[Any], table: AccuracyTable, tmp_path: Path):
