@@ -39,6 +39,7 @@ EVALUATORS = Registry(
         "plain": "common.evaluators.plain:plain",
         "receptive_field": "common.evaluators.receptive_field:receptive_field",
         "snip": "common.evaluators.snip:snip",
+        "steady": "common.evaluators.steady:steady",
         "swap": "common.evaluators.swap:swap",
         "synflow": "common.evaluators.synflow:synflow",
         "zen": "common.evaluators.zen:zen",

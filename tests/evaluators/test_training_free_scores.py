@@ -33,6 +33,7 @@ SCORES = (
     "naswot",
     "plain",
     "snip",
+    "steady",
     "swap",
     "synflow",
     "zen",
@@ -302,7 +303,7 @@ def test_what_can_be_shared_is_computed_once():
         assert len(calls) == expected, name
 
 
-@pytest.mark.parametrize("name", [name for name in SCORES if name not in ("zen", "zico", "combined")])
+@pytest.mark.parametrize("name", [name for name in SCORES if name not in ("zen", "zico", "combined", "steady")])
 def test_the_order_of_the_images_does_not_matter(name: str):
     made, (x, y) = network().double(), batch(seed=2)
     order = torch.tensor([5, 2, 7, 0, 1, 3, 6, 4])
@@ -489,3 +490,32 @@ def test_combined_counts_no_correlation_below_twice_that_of_independent_gradient
     assert score("jacov")(model, x, y) == pytest.approx(-16, rel=1e-4)
     expected = 3 * math.log(score("zico")(model, x, y)) - math.log(2 * chance)  # and a field of one pixel
     assert score("combined")(model, x, y) == pytest.approx(expected)
+
+
+def test_steady_takes_half_the_logarithm_of_the_gradient_norm_off():
+    made, (x, y) = network(), batch()
+    norm = 0.0
+    parts = [F.cross_entropy(made(half), labels) for half, labels in zip(x.chunk(2), y.chunk(2), strict=True)]
+    for layer in (m for m in made.modules() if isinstance(m, (nn.Conv2d, nn.Linear))):
+        (gradient,) = torch.autograd.grad(sum(parts) / 2, layer.weight, retain_graph=True)
+        norm += float(gradient.norm())
+    assert score("steady")(made, x, y) == pytest.approx(score("combined")(made, x, y) - math.log(norm) / 2)
+
+
+def test_a_network_without_a_gradient_has_no_steady():
+    made, (x, y) = network(), batch()
+    for parameter in made.parameters():
+        nn.init.zeros_(parameter)
+    assert math.isnan(score("steady")(made, x, y))
+
+
+def test_steady_prefers_a_shortcut_around_a_deep_cell_and_combined_does_not():
+    plain = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"
+    around = plain.replace("+|nor_conv_3x3~0|nor_conv_3x3~1|nor", "+|skip_connect~0|nor_conv_3x3~1|nor")
+    space = make_space("nasbench201", channels=8, cells_per_stage=3, image_size=16)
+    x, y = batch(16, 16)
+
+    def values(name: str) -> list[float]:
+        return [score(name)(build_seeded(space, space.parse(t), 0).train(), x, y) for t in (plain, around)]
+
+    assert np.subtract(*values("combined")) > 0 > np.subtract(*values("steady"))
