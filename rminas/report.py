@@ -204,8 +204,8 @@ def _plot_progress(
             axes.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0)
     for number_found, outcome in enumerate(outcomes):
         if np.isfinite(found := accuracies.accuracy(outcome.found)):
-            label = None if number_found else "found"
-            axes.plot(len(outcome.history), found, "*", color="tab:red", markersize=9, alpha=0.7, label=label)
+            legend = None if number_found else "found"
+            axes.plot(len(outcome.history), found, "*", color="tab:red", markersize=9, alpha=0.7, label=legend)
     axes.axhline(accuracies.best, color="black", linewidth=1, linestyle="--", label="best of the table")
     median = float(np.nanmedian(accuracies.column.values))
     axes.axhline(median, color="black", linewidth=1, linestyle=":", label="median of the table (random choice)")
