@@ -10,8 +10,13 @@ import json
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import records
+from paper_tables import TABLES as PAPER_TABLES
+from paper_tables import PaperTable, listing_page
 
 from common.cli import OneLineParser, run_command
 from common.errors import InputError
@@ -127,12 +132,12 @@ def _search_rows(link: Link) -> list[str]:
 
 def _predictor_rows(link: Link) -> list[str]:
     """The predictor on graph features by number of labels, which are validation accuracies of one seed."""
-    records = (RESULTS / "predictors" / "nb201_cifar10" / "evaluations.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (RESULTS / "predictors" / "nb201_cifar10" / "evaluations.jsonl").read_text(encoding="utf-8").splitlines()
     rows = []
     for labels in (156, 469):
         taus = [
             record["methods"]["auto"]["tau"]
-            for record in map(json.loads, records)
+            for record in map(json.loads, lines)
             if record["labels"] == labels and record["label"] == "validation, one seed"
         ]
         if not taus:
@@ -260,11 +265,12 @@ def _rmi_summaries(kind: str) -> list[Path]:
 def revisions_table(link: Link) -> str:
     """Every committed result with the revisions that made it; a `+` marks a tree with uncommitted changes."""
     lines = ["| results | revision | from a changed tree |", "|---|---|---|"]
-    made = {file: _revisions(file) for file in sorted([*RESULTS.rglob("*.json"), *RESULTS.rglob("evaluations.jsonl")])}
+    files = [file for pattern in ("*.json", "evaluations.jsonl", "*.jsonl.gz") for file in RESULTS.rglob(pattern)]
+    made = {file: _revisions(file) for file in sorted(files)}
     for file, revisions in made.items():
         if file.name == "config.json":  # of the evaluations beside it
             continue
-        name = file.relative_to(RESULTS).with_suffix("").as_posix().removesuffix("/evaluations")
+        name = re.sub(r"(/evaluations)?\.jsonl?(\.gz)?$", "", file.relative_to(RESULTS).as_posix())
         changed = [revision for revision in revisions if "+" in revision]
         which = "" if not changed else "yes" if len(changed) == len(revisions) else ", ".join(changed)
         lines.append(f"| [{name}]({link(file)}) | {', '.join(revisions) or 'not recorded'} | {which} |")
@@ -273,13 +279,22 @@ def revisions_table(link: Link) -> str:
 
 def _revisions(file: Path) -> list[str]:
     """The revisions that a summary or its records name, in their order."""
+    if file.suffix == ".gz":
+        return records.read(file.relative_to(records.RECORDS).as_posix().removesuffix(".jsonl.gz")).revisions
     if file.suffix == ".jsonl":
-        records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     else:
         content = json.loads(file.read_text(encoding="utf-8"))
-        records = content if isinstance(content, list) else [content]
-    found = [record.get("environment", record).get("revision", "") for record in records if isinstance(record, dict)]
+        lines = content if isinstance(content, list) else [content]
+    found = [line.get("environment", line).get("revision", "") for line in lines if isinstance(line, dict)]
     return [*dict.fromkeys(revision for revision in found if revision)]
+
+
+def _page_of(table: PaperTable, link: Link) -> str:
+    assert table.page
+    revisions = {revision: None for run in table.runs for revision in records.read(run.name).revisions}
+    made = f"\n\nRevisions: {', '.join(revisions)}." if revisions else ""
+    return table.page() + made
 
 
 TABLES: dict[str, Callable[[Link], str]] = {
@@ -289,6 +304,8 @@ TABLES: dict[str, Callable[[Link], str]] = {
     "rmi_searches": rmi_searches_table,
     "rmi_rankings": rmi_rankings_table,
     "revisions": revisions_table,
+    "papers": lambda link: listing_page(),
+    **{table.name: partial(_page_of, table) for table in PAPER_TABLES if table.page},
 }
 
 

@@ -182,7 +182,10 @@ def environment(device: str) -> dict[str, Any]:
 
 
 def _revision() -> str:
-    """The git revision of the code, with a + where the tree has uncommitted changes; empty outside a checkout."""
+    """The git revision of the code, with a + where the tree has uncommitted changes; empty outside a checkout.
+
+    Changes in docs/ do not count: no result depends on them, and keeping results there must not spoil the next one.
+    """
     root = Path(__file__).resolve().parents[2]
 
     def git(*words: str) -> str:
@@ -191,6 +194,7 @@ def _revision() -> str:
 
     try:
         revision = git("rev-parse", "--short=12", "HEAD")
-        return revision + ("+" if revision and git("status", "--porcelain", "--untracked-files=no") else "")
+        changed = revision and git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs")
+        return revision + ("+" if changed else "")
     except (OSError, subprocess.TimeoutExpired):
         return ""

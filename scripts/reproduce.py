@@ -1,0 +1,87 @@
+"""Every table and figure of the two papers: without a name, a list of them with what each needs and how far it is.
+
+`python scripts/reproduce.py TABLE ...` makes tables: it runs the seeds that are missing (what is kept in
+docs/results/records is not run again, and an interrupted run goes on), keeps their records there, and rebuilds the
+tables in the documents from all records. `--pages` only rebuilds.
+"""
+
+from __future__ import annotations
+
+import os
+import textwrap
+import time
+from pathlib import Path
+
+import records
+from make_tables import documents, rewrite
+from paper_tables import TABLES, PaperTable, Run, listing
+
+from common.cli import OneLineParser, run_program
+from common.errors import InputError
+
+PROG = "python scripts/reproduce.py"
+
+
+def main() -> None:
+    parser = OneLineParser(PROG, __doc__ or "")
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help="names of the list, or all")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="of the data files (default: $NAS_DATA_DIR)")
+    parser.add_argument("--runs", type=Path, default=Path("runs/reproduce"), help="where run folders go")
+    parser.add_argument("--seeds", type=int, metavar="N", help="make the first N seeds of each run, not all")
+    parser.add_argument("--limit_s", type=float, metavar="S", help="begin no further seed after so many seconds")
+    parser.add_argument("--pages", action="store_true", help="run nothing, rebuild the documents from the records")
+    args = parser.parse_args()
+    if args.tables and not args.pages:
+        chosen = [find(name) for name in args.tables] if args.tables != ["all"] else [*TABLES]
+        data = args.data or (Path(os.environ["NAS_DATA_DIR"]) if "NAS_DATA_DIR" in os.environ else None)
+        make(chosen, data, args.runs, args.seeds, time.monotonic() + (args.limit_s or float("inf")))
+    if args.tables or args.pages:
+        for page in documents():
+            if rewrite(page):
+                print(f"{page}: rewritten")
+    else:
+        tell()
+
+
+def find(name: str) -> PaperTable:
+    for table in TABLES:
+        if table.name == name:
+            return table
+    raise InputError(f"no table {name!r}; there are: {', '.join(table.name for table in TABLES)}")
+
+
+def make(tables: list[PaperTable], data: Path | None, runs: Path, seeds: int | None, until: float) -> None:
+    """Runs what is missing, run by run, until a time of the monotonic clock; every record is kept at once."""
+    for table in tables:
+        if not table.runs:
+            print(f"{table.name}: {table.state} ({table.why})" + (f"; {table.command}" if table.command else ""))
+        elif data is None:
+            raise InputError("--data names the folder of the data files (or NAS_DATA_DIR)")
+    for run in {run.name: run for table in tables for run in table.runs}.values():
+        assert data is not None
+        if missing := _missing(run, seeds):
+            for file in run.files:
+                if not (data / file).exists():
+                    raise InputError(f"{run.name} needs {data / file}")
+            for config, made in run.make(missing, data, runs):
+                records.keep(run.name, config, made)
+                print(f"{run.name}: {len(records.read(run.name).records)} of {run.seeds} seeds", flush=True)
+                if time.monotonic() > until:
+                    return
+
+
+def _missing(run: Run, seeds: int | None) -> list[int]:
+    there = records.read(run.name).seeds
+    return [seed for seed in range(run.seeds if seeds is None else min(seeds, run.seeds)) if seed not in there]
+
+
+def tell() -> None:
+    """The list on the terminal."""
+    for name, paper, title, needs, time_here, state, why, command in listing():
+        print(f"{name} ({paper}): {title}\n    {state}: {why}")
+        print(textwrap.fill(f"needs {needs}; {time_here or 'time not known'}", 118, initial_indent="    "))
+        print(f"    {command}")
+
+
+if __name__ == "__main__":
+    run_program(PROG, main)

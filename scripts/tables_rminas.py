@@ -1,0 +1,328 @@
+"""The tables of RMI-NAS (Zheng et al., CVPR 2022), and of what its table of NAS-Bench-201 compares it with.
+
+RL, regularised evolution and random search are run here on the table, as the benchmark's authors ran them; what was
+published is what ../shared/papers/rminas.md and ../shared/seeds list.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from records import ROOT, Kept, difference, head, read, row, spread, values
+from tables_renas import DATASETS, LABELS, NB201, on_201
+
+RESULTS = ROOT / "docs/results"
+EVALUATED = (50, 100, 150, 200)  # after how many evaluations what was chosen is looked up
+BLOCK = 50  # seeds that are run before their records are kept
+
+
+@dataclass(frozen=True)
+class SearchRun:
+    """A strategy on NAS-Bench-201 that sees 12-epoch validation accuracies; 200-epoch test accuracies are reported."""
+
+    name: str
+    strategy: str
+    dataset: str
+    settings: Mapping[str, Any]
+    seeds: int = 500
+    file: str = NB201
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return (self.file,)
+
+    @property
+    def label(self) -> str:
+        return f"{self.dataset}_valid_12"
+
+    def make(self, seeds: Sequence[int], data: Path, runs: Path) -> Iterator[tuple[dict[str, Any], list[dict]]]:
+        """The settings and the records of one block of seeds after the other."""
+        from common.benchmarks import load_benchmark
+        from renas import compare
+
+        table = load_benchmark(data / self.file, dataset=self.dataset)
+        reported = {name: table.column(f"{name}_test_200").values for name in DATASETS}
+        for block in blocks(seeds):
+            done = compare.run(
+                table,
+                dataset=self.dataset,
+                strategies=(self.strategy,),
+                settings={self.strategy: self.settings},
+                budget=max(EVALUATED),
+                label=self.label,
+                report=f"{self.dataset}_test_200",
+                seed=block[0],
+                seeds=len(block),
+                jobs=1,
+                out=runs / self.name,
+            )
+            config = json.loads((done.folder / "config.json").read_text())
+            config = {key: value for key, value in config.items() if key not in ("data_path", "data")}
+            kept = [
+                {
+                    "seed": record["seed"],
+                    "chosen": {str(count): chosen(record, count, reported) for count in EVALUATED},
+                    "seconds": round(record["seconds"], 3),
+                    "environment": done.summary["environment"],
+                }
+                for record in done.records
+            ]
+            yield config, kept
+
+
+def blocks(seeds: Sequence[int]) -> Iterator[list[int]]:
+    """Seeds in runs of consecutive ones, each of at most BLOCK."""
+    run: list[int] = []
+    for seed in seeds:
+        if run and (seed != run[-1] + 1 or len(run) == BLOCK):
+            yield run
+            run = []
+        run.append(seed)
+    if run:
+        yield run
+
+
+def chosen(record: Mapping[str, Any], count: int, reported: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the first `count` evaluations the one with the best label: its row and its test accuracies."""
+    labels = record["label"][:count]
+    index = record["rows"][max(range(len(labels)), key=lambda place: labels[place])]
+    return {"index": index, **{name: float(accuracies[index]) for name, accuracies in reported.items()}}
+
+
+# What the paper and the benchmark's authors printed ----------------------------------------------------------------
+
+# NAS-Bench-201, test accuracy (%) and its deviation by data set; seconds of the search.
+Published = dict[str, tuple[float, float]]
+PUBLISHED: dict[str, tuple[Published, float | None]] = {
+    "RMI-NAS": ({"cifar10": (94.28, 0.10), "cifar100": (73.36, 0.19), "imagenet16_120": (46.34, 0.0)}, 1258.2),
+    "RL": ({"cifar10": (93.85, 0.37), "cifar100": (71.71, 1.09), "imagenet16_120": (45.24, 1.18)}, 27870.7),
+    "REA": ({"cifar10": (93.92, 0.30)}, None),
+    "random search": ({"cifar10": (93.70, 0.36)}, None),
+    "DARTS-V2": ({"cifar10": (54.30, 0.0), "cifar100": (15.61, 0.0), "imagenet16_120": (16.32, 0.0)}, 35781.8),
+    "GDAS": ({"cifar10": (93.61, 0.09), "cifar100": (70.70, 0.30), "imagenet16_120": (41.71, 0.98)}, 31609.8),
+    "FairNAS": ({"cifar10": (93.23, 0.18), "cifar100": (71.00, 1.46), "imagenet16_120": (42.19, 0.31)}, 9845.0),
+}
+BEST = {"cifar10": 94.37, "cifar100": 73.51, "imagenet16_120": 47.31}
+# DARTS space, CIFAR-10: GPU days of the search, test error (%) as its paper has it, and retrained by one recipe.
+DARTS = {
+    "AmoebaNet-B": ("3150", "2.55 ± 0.05", ""),
+    "NASNet-A": ("1800", "2.65", ""),
+    "DARTS (1st)": ("0.4", "3.00 ± 0.14", "2.75"),
+    "DARTS (2nd)": ("1", "2.76 ± 0.09", "2.60"),
+    "SNAS": ("1.5", "2.85 ± 0.02", "2.68"),
+    "PC-DARTS": ("1", "2.57 ± 0.07", "2.71 ± 0.11"),
+    "FairDARTS-D": ("0.4", "2.54 ± 0.05", "2.71"),
+    "RMI-NAS": ("0.08", "", "2.64 ± 0.04"),
+}
+
+# Runs --------------------------------------------------------------------------------------------------------------
+
+# As published for the benchmark: populations of 10 and tournaments of 3; Adam at 0.01.
+STRATEGIES: dict[str, tuple[str, dict[str, Any], int]] = {
+    "REA": ("evolution", {"population": 10, "tournament": 3}, 500),
+    "RL": ("reinforce", {"lr": 0.01}, 500),
+    "random search": ("random", {}, 500),
+}
+SEARCHES = {
+    (title, dataset): SearchRun(f"rminas/nb201_{dataset}_12epochs_{strategy}", strategy, dataset, settings, seeds)
+    for title, (strategy, settings, seeds) in STRATEGIES.items()
+    for dataset in DATASETS
+}
+
+
+# Pages -------------------------------------------------------------------------------------------------------------
+
+
+def after(kept: Kept, count: int, dataset: str) -> list[float]:
+    return values(kept, lambda record: record["chosen"][str(count)][dataset])
+
+
+def searches_page() -> str:
+    lines = head("search", "seen", "reported", "n", *(f"{count} evaluations" for count in EVALUATED), "published")
+    for (title, dataset), run in SEARCHES.items():
+        kept = read(run.name)
+        reported = [*DATASETS] if dataset == "cifar10" else [dataset]
+        for name in reported:
+            cells = [spread(after(kept, count, name), 2) for count in EVALUATED]
+            published = PUBLISHED[title][0].get(name) if dataset == "cifar10" else None
+            lines.append(row(title, run.label, f"{name}_test_200", len(kept.records), *cells, _told(published)))
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Test accuracy in % of the cell with the best 12-epoch validation accuracy so far; isomorphic cells once. "
+            "The protocol's budget is in simulated seconds of training, and no file at hand has seconds, so the number "
+            "of evaluations is shown at four places: the authors' own scripts end evolution after 200.",
+        ]
+    )
+
+
+def _told(published: tuple[float, float] | None) -> str:
+    return "" if published is None else f"{published[0]:.2f} ± {published[1]:.2f}"
+
+
+def nb201_page() -> str:
+    lines = head("method", "what it costs", *DATASETS.values())
+    for title, cost, cells in _nb201_rows():
+        lines.append(row(title, cost, *(cells.get(dataset, "") for dataset in DATASETS)))
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Test accuracy in %: here (n); what was published, and the difference. Made here on the official "
+            "accuracies, whose best cells are in the last row. *cited*: not run here.",
+        ]
+    )
+
+
+def _cell(here: Sequence[float], published: tuple[float, float] | None) -> str:
+    told = "" if published is None else f"; {_told(published)}"
+    if not here:
+        return f"; {_told(published)}" if published else ""
+    return f"**{spread(here, 2)}** ({len(here)}){told}" + (
+        f", {difference(here, published[0], 2)}" if published else ""
+    )
+
+
+def _nb201_rows() -> Iterator[tuple[str, str, dict[str, str]]]:
+    published, seconds = PUBLISHED["RMI-NAS"]
+    full = _summary("rminas/search_nb201_published")
+    for file, title in (
+        ("search_nb201_published", "RMI-NAS, published settings"),
+        ("search_nb201_60updates", "RMI-NAS, 60 of 150 updates"),
+        ("search_nb201_cifar10_fast", "RMI-NAS, raced, with size"),
+    ):
+        summary = _summary(f"rminas/{file}")
+        if summary is None:
+            yield f"{title}: not yet", f"published: {seconds} s", {d: _cell([], p) for d, p in published.items()}
+            continue
+        found = [run["found"]["test_acc"] for run in summary["runs"]]
+        cells = {"cifar10": _cell(found, published["cifar10"])}
+        if summary is full:
+            cells |= {d: _cell([], p) for d, p in published.items() if d != "cifar10"}
+        yield title, f"{_updates(summary):,.0f} updates", cells
+    for title in STRATEGIES:
+        kept = {dataset: read(SEARCHES[title, dataset].name) for dataset in DATASETS}
+        count = 100
+        cells = {d: _cell(after(kept["cifar10"], count, d), PUBLISHED[title][0].get(d)) for d in DATASETS}
+        yield f"{title}, on CIFAR-10", f"{count} cells, 12 epochs", cells
+    for title, member in (("active search with a predictor", "active"), ("regularised evolution", "evolution")):
+        cells, cost = {}, ""
+        for dataset in DATASETS:
+            summary = _summary(f"search/nasbench201_{dataset.removesuffix('_120')}_q150")
+            if summary is not None:
+                cells[dataset] = _cell(summary["members"][member]["final_report"], None)
+                cost = f"{summary['budget']} cells, 200 epochs"
+        yield title, cost, cells
+    for title in ("DARTS-V2", "GDAS", "FairNAS"):
+        cited, seconds = PUBLISHED[title]
+        yield f"{title} *(cited)*", f"published: {seconds} s", {d: _cell([], p) for d, p in cited.items()}
+    yield "best cell of the table", "", {d: f"{best:.2f}" for d, best in BEST.items()}
+
+
+def darts_page() -> str:
+    lines = head("method", "GPU days, published", "test error %, its own paper", "test error %, retrained in the paper")
+    lines += [row(method, *cells) for method, cells in DARTS.items()]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "All cited. A genotype was searched here on networks cut to a few channels and updates only, which says "
+            "nothing; retraining one takes 600 epochs on a GPU (`python -m rminas.retrain`).",
+        ]
+    )
+
+
+# Costs -------------------------------------------------------------------------------------------------------------
+
+TRAINING = 3  # of forward passes: the backward pass counts twice
+BATCH, IMAGES = 32, 25_000  # of an update of RMI-NAS; of an epoch of the benchmark's validation half
+
+
+@lru_cache(maxsize=1)
+def forward_gflop() -> float:
+    """A forward pass of one image through the mean network of NAS-Bench-201, two FLOPs a multiply-accumulate."""
+    from common.spaces import make_space
+
+    space = make_space("nasbench201")
+    return 2 * float(space.total_costs(space.all_codes())[0].mean()) / 1e9
+
+
+def lenet_gflop(labels: int, cells: int) -> float:
+    """200 epochs of training of ReNAS's predictor on 31 x 4 x 4 tensors, and scoring all cells."""
+    channels, width, places = 31, 62, 16
+    forward = 2 * (9 * places * (channels * width + width * 128) + 128 * places * 120 + 120 * 84 + 84) / 1e9
+    return forward * (TRAINING * 200 * labels + cells)
+
+
+def costs_page() -> str:
+    lines = head(
+        "method",
+        "seconds here",
+        "GFLOP of the search itself",
+        "trained cells, epochs",
+        "GFLOP of their training",
+        "found",
+    )
+    for cells in _costs():
+        lines.append(row(*cells))
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"NAS-Bench-201, CIFAR-10. GFLOP are counted for the mean network of the space ({forward_gflop():.3f} "
+            f"an image forward, two FLOPs a multiply-accumulate, a training step {TRAINING} times that), batches of "
+            f"{BATCH} in RMI-NAS, epochs of {IMAGES:,} images in the benchmark, so that a row can be compared "
+            "across machines. Seconds are of two shared cores, mostly busy with other work: upper bounds. The paper "
+            "gives 1258.2 s for RMI-NAS.",
+        ]
+    )
+
+
+def _costs() -> Iterator[tuple[str, ...]]:
+    step = TRAINING * BATCH * forward_gflop()
+    for file, title in (
+        ("search_nb201_published", "RMI-NAS, published settings"),
+        ("search_nb201_60updates", "RMI-NAS, 60 of 150 updates"),
+        ("search_nb201_cifar10_fast", "RMI-NAS, raced, with size"),
+    ):
+        if (summary := _summary(f"rminas/{file}")) is not None:
+            found = spread([run["found"]["test_acc"] for run in summary["runs"]], 2)
+            seconds = summary["mean"]["search_s"]
+            yield title, f"{seconds:,.0f}", f"{step * _updates(summary):,.0f}", "0", "0", found
+    trained = TRAINING * IMAGES * forward_gflop()  # of one cell, one epoch
+    kept = read(on_201("cifar10").name)
+    if kept.records:
+        seconds = statistics.mean(record["train_s"] + record["score_s"] for record in kept.records)
+        found = spread(values(kept, lambda record: record["found"]["test_acc"]), 2)
+        cells = LABELS + 10
+        gflop = lenet_gflop(LABELS, 15_625)
+        yield "ReNAS", f"{seconds:,.0f}", f"{gflop:,.0f}", f"{cells}, 200", f"{trained * cells * 200:,.0f}", found
+    for title in STRATEGIES:
+        kept = read(SEARCHES[title, "cifar10"].name)
+        if kept.records:
+            seconds = statistics.mean(record["seconds"] for record in kept.records)
+            found = spread(after(kept, 100, "cifar10"), 2)
+            yield title, f"{seconds:.2f}", "0", "100, 12", f"{trained * 100 * 12:,.0f}", found
+    summary = _summary("search/nasbench201_cifar10_q150")
+    if summary is not None:
+        for member, title in (("active", "active search with a predictor"), ("evolution", "regularised evolution")):
+            found, budget = summary["members"][member], summary["budget"]
+            gflop = trained * budget * 200
+            seen = spread(found["final_report"], 2)
+            yield title, f"{found['seconds']:.1f}", "not counted", f"{budget}, 200", f"{gflop:,.0f}", seen
+
+
+def _updates(summary: Mapping[str, Any]) -> float:
+    return sum(run["updates"] for run in summary["runs"]) / summary["n"]
+
+
+def _summary(name: str) -> dict[str, Any] | None:
+    file = RESULTS / f"{name}.json"
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
