@@ -6,7 +6,9 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.benchmarks.table import PERCENT
+import numpy as np
+
+from common.benchmarks.table import BUILT_IN, PERCENT, accuracy_line
 from common.metrics import number, summarize_series, with_spread
 
 if TYPE_CHECKING:
@@ -38,11 +40,14 @@ def summarize(experiment: Experiment, records: list[dict[str, Any]], environment
     }
     if experiment.predicts:
         summary |= {"n_train": experiment.n_train, "n_test": records[0]["n_test"]}
+    stats, best = summarize_series(series), float(np.nanmax(columns.report.values))
     return summary | {
         "n": len(records),
+        "best": best,  # of the reported column
+        "accuracy": accuracy_line(stats["mean"]["test_acc"], best, table.source.kind == BUILT_IN),
         "source": {k: getattr(table.source, k) for k in ("kind", "title", "path", "bytes", "sha256")},
         "runs": [{key: value for key, value in record.items() if key not in LONG} for record in records],
-        **summarize_series(series),
+        **stats,
         "environment": environment,
     }
 
@@ -67,7 +72,7 @@ def terminal_report(experiment: Experiment, summary: dict[str, Any], folder: Pat
         f"{', '.join(means)} (n = {summary['n']})",
         f"found: {best['arch']} (row {best['index']}, rank {best['rank']} of {len(table):,})",
         f"files: {folder}",
-        f"search model acc: {summary['mean']['test_acc']:.2f}",
+        f"search model acc: {summary['accuracy']}",
     ]
     return "\n".join(lines)
 

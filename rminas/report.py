@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from common.benchmarks.table import accuracy_line
 from common.metrics import bootstrap_interval, mean_std, number, summarize_series, with_spread
 from common.runs import write_atomic
 from rminas.forest import WARMUP
@@ -20,29 +21,20 @@ if TYPE_CHECKING:
 
 AVERAGED = ("kendall_tau", "kendall_tau_trained", "spearman", "evaluations", "positives", "search_s")
 AVERAGED_FOUND = ("test_acc", "rank", "regret")
-BUILT_IN_TITLE = "AnalogNAS-Bench"
 
 
 def summarize(runs: list[dict[str, Any]], shared: dict[str, Any]) -> dict[str, Any]:
     """A search's summary: what its seeds share, each seed's finding, mean and sample standard deviation over them."""
     series = {key: [float(run[key]) for run in runs] for key in AVERAGED}
     series |= {key: [number(run["found"][key]) for run in runs] for key in AVERAGED_FOUND}
-    stats = summarize_series(series)
+    stats, benchmark = summarize_series(series), shared["benchmark"]
     return {
         **shared,
         "n": len(runs),
         "runs": runs,
         **stats,
-        "accuracy": accuracy_line(shared["benchmark"], stats["mean"]["test_acc"]),
+        "accuracy": accuracy_line(stats["mean"]["test_acc"], benchmark["best"], benchmark["built_in"]),
     }
-
-
-def accuracy_line(benchmark: Mapping[str, Any], accuracy: float) -> str:
-    """The accuracy of what was found and what table it is of: 93.99 is much in one and little in another."""
-    if math.isnan(accuracy):
-        return ""
-    of = f" of {benchmark['best']:.2f} at best in {BUILT_IN_TITLE}" if benchmark["built_in"] else ""
-    return f"{accuracy:.2f}{of}"
 
 
 def as_loss(evaluator: str, value: float) -> tuple[str, float]:

@@ -27,6 +27,8 @@ class Run(Protocol):
     @property
     def seeds(self) -> int: ...
     @property
+    def first(self) -> int: ...
+    @property
     def files(self) -> tuple[str, ...]: ...
     def make(self, seeds: Sequence[int], data: Path, runs: Path) -> Iterator[tuple[dict[str, Any], list[dict]]]: ...
 
@@ -188,12 +190,11 @@ TABLES = (
         "rminas-201-published",
         RMINAS,
         "RMI-NAS by its published settings, CIFAR-10, three seeds",
-        NOT_YET,
-        "hours a seed; a search with 60 of the 150 updates is in the table above",
-        files=("cifar/cifar10_subset.npz", "teachers/resnet20_cifar10.th", NB201),
-        time="about 3 h a seed on one core",
-        command="python -m rminas --cfg nb201_cifar10 DATA.PATH cifar10_subset.npz TEACHER.WEIGHTS resnet20_cifar10.th "
-        "BENCHMARK.PATH accuracy_full.csv SEEDS 3",
+        STAND_IN,
+        "10,000 of the 50,000 training images; hours a seed",
+        M.published_page,
+        (M.PUBLISHED_SEARCH,),
+        time="about 5 h a seed on one core",
     ),
     PaperTable(
         "rminas-tau",

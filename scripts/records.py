@@ -1,8 +1,8 @@
 """Committed records: what the tables of the papers are made from, one compressed file a run.
 
 `docs/results/records/NAME.jsonl.gz` begins with a line of the run's settings (with the checksums of its data) and goes
-on with one line a finished seed, each with the versions and the revision that made it. Nothing in it belongs to a
-machine, and nothing in it comes from a changed tree.
+on with one line a finished seed, and one an evaluation where a seed takes hours; each names the versions and the
+revision that made it. Nothing in it belongs to a machine, and nothing in it comes from a changed tree.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from common.errors import InputError
 from common.metrics import mean_std, with_spread
 from common.runs import write_atomic
 from common.runs.files import plain
+from common.runs.folder import leaves
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDS = ROOT / "docs/results/records"
@@ -28,10 +29,11 @@ RECORDS = ROOT / "docs/results/records"
 
 @dataclass(frozen=True)
 class Kept:
-    """A run's settings and its finished seeds, in the order of the seeds."""
+    """A run's settings, its finished seeds in their order, and the evaluations of those that take hours."""
 
     config: dict[str, Any] = field(default_factory=dict)
     records: list[dict[str, Any]] = field(default_factory=list)
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def seeds(self) -> set[int]:
@@ -39,7 +41,8 @@ class Kept:
 
     @property
     def revisions(self) -> list[str]:
-        return [*dict.fromkeys(record["environment"]["revision"] for record in self.records)]
+        lines = (*self.records, *self.evaluations)
+        return [*dict.fromkeys(line["environment"]["revision"] for line in lines)]
 
 
 def file_of(name: str) -> Path:
@@ -52,30 +55,36 @@ def read(name: str) -> Kept:
     if not file.exists():
         return Kept()
     try:
-        config, *records = [json.loads(line) for line in gzip.decompress(file.read_bytes()).splitlines()]
-        return Kept(config["config"], records)
+        config, *lines = [json.loads(line) for line in gzip.decompress(file.read_bytes()).splitlines()]
+        records = [line for line in lines if "index" not in line]
+        return Kept(config["config"], records, [line for line in lines if "index" in line])
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise InputError(f"{file} is damaged ({error}): restore it from the repository, or remove it") from None
 
 
 def keep(name: str, config: Mapping[str, Any], records: Iterable[Mapping[str, Any]]) -> None:
-    """Adds finished seeds to what is kept of a run.
+    """Adds finished seeds, or evaluations (which have an `index`), to what is kept of a run.
 
     Raises: InputError for records of other settings than those kept, of a changed tree or of none.
     """
     there = read(name)
     config = json.loads(json.dumps(without_machine_paths(plain(config))))
-    if there.records and there.config != config:
-        raise InputError(f"{file_of(name)} holds a run with other settings: remove it, or make it with those")
-    by_seed = {record["seed"]: record for record in there.records}
+    old, new = leaves(there.config), leaves(config)
+    if differing := [key for key in old if key in new and old[key] != new[key]]:
+        raise InputError(f"{file_of(name)} holds a run with another {differing[0]}: remove it, or make it with that")
+    known = {_place(line): line for line in (*there.records, *there.evaluations)}
     for record in records:
         revision = record["environment"]["revision"]
         if not revision or "+" in revision:
             raise InputError(f"{name}: made from a tree with changes ({revision or 'no revision'}): commit, run again")
-        by_seed[record["seed"]] = without_machine_paths(plain(record))
-    lines = [{"config": config}, *(by_seed[seed] for seed in sorted(by_seed))]
+        known.setdefault(_place(record), without_machine_paths(plain(record)))
+    lines = [{"config": config}, *(known[place] for place in sorted(known))]
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     write_atomic(file_of(name), lambda out: out.write(gzip.compress(text.encode(), mtime=0)))
+
+
+def _place(record: Mapping[str, Any]) -> tuple[int, int]:
+    return record["seed"], record.get("index", -1)
 
 
 # cells of tables ---------------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 `python scripts/reproduce.py TABLE ...` makes tables: it runs the seeds that are missing (what is kept in
 docs/results/records is not run again, and an interrupted run goes on), keeps their records there, and rebuilds the
-tables in the documents from all records. `--pages` only rebuilds.
+tables in the documents from all records. `--pages` only rebuilds. `--collect FOLDER --revision R` takes over what a run
+folder of `python -m rminas` with the settings of TABLE holds so far, so that another machine can go on from there.
 """
 
 from __future__ import annotations
@@ -30,8 +31,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, metavar="N", help="make the first N seeds of each run, not all")
     parser.add_argument("--limit_s", type=float, metavar="S", help="begin no further seed after so many seconds")
     parser.add_argument("--pages", action="store_true", help="run nothing, rebuild the documents from the records")
+    parser.add_argument("--collect", type=Path, metavar="FOLDER", help="run nothing, keep the records of a run folder")
+    parser.add_argument("--revision", metavar="R", help="of the code that made them")
     args = parser.parse_args()
-    if args.tables and not args.pages:
+    if args.collect:
+        collect(args.tables, args.collect, args.revision)
+    elif args.tables and not args.pages:
         chosen = [find(name) for name in args.tables] if args.tables != ["all"] else [*TABLES]
         data = args.data or (Path(os.environ["NAS_DATA_DIR"]) if "NAS_DATA_DIR" in os.environ else None)
         make(chosen, data, args.runs, args.seeds, time.monotonic() + (args.limit_s or float("inf")))
@@ -70,9 +75,21 @@ def make(tables: list[PaperTable], data: Path | None, runs: Path, seeds: int | N
                     return
 
 
+def collect(tables: list[str], folder: Path, revision: str | None) -> None:
+    from tables_rminas import RmiRun
+
+    runs = [run for name in tables for run in find(name).runs if isinstance(run, RmiRun)]
+    if len(runs) != 1 or not revision:
+        raise InputError("--collect needs one table made of a run of python -m rminas, and --revision")
+    records.keep(runs[0].name, *runs[0].collected(folder, {"revision": revision}))
+    kept = records.read(runs[0].name)
+    print(f"{runs[0].name}: {len(kept.records)} seeds and {len(kept.evaluations)} evaluations")
+
+
 def _missing(run: Run, seeds: int | None) -> list[int]:
     there = records.read(run.name).seeds
-    return [seed for seed in range(run.seeds if seeds is None else min(seeds, run.seeds)) if seed not in there]
+    count = run.seeds if seeds is None else min(seeds, run.seeds)
+    return [seed for seed in range(run.first, run.first + count) if seed not in there]
 
 
 def tell() -> None:

@@ -21,6 +21,9 @@ LEFT_OUT = ("loss", "train_tau", "trained", "evaluated", "phases")  # long, and 
 DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16_120": "ImageNet16-120"}
 
 
+Lines = list[dict[str, Any]]
+
+
 @dataclass(frozen=True)
 class RenasRun:
     """ReNAS with one setting, on one table. labels: trained on. report: the column that is reported, if not test."""
@@ -34,12 +37,13 @@ class RenasRun:
     protocol: str = "honest"
     report: str | None = None
     seeds: int = 10
+    first: int = 0
 
     @property
     def files(self) -> tuple[str, ...]:
         return (self.file,)
 
-    def make(self, seeds: Sequence[int], data: Path, runs: Path) -> Iterator[tuple[dict[str, Any], list[dict]]]:
+    def make(self, seeds: Sequence[int], data: Path, runs: Path) -> Iterator[tuple[dict[str, Any], Lines]]:
         """The settings and the record of one seed after the other."""
         import renas
         from common.runs import environment

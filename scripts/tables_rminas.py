@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from records import ROOT, Kept, difference, head, read, row, spread, values
-from tables_renas import DATASETS, LABELS, NB201, on_201
+from tables_renas import DATASETS, LABELS, NB201, Lines, on_201
+
+from common.errors import InputError
 
 RESULTS = ROOT / "docs/results"
 EVALUATED = (50, 100, 150, 200)  # after how many evaluations what was chosen is looked up
@@ -31,6 +33,7 @@ class SearchRun:
     dataset: str
     settings: Mapping[str, Any]
     seeds: int = 500
+    first: int = 0
     file: str = NB201
 
     @property
@@ -41,7 +44,7 @@ class SearchRun:
     def label(self) -> str:
         return f"{self.dataset}_valid_12"
 
-    def make(self, seeds: Sequence[int], data: Path, runs: Path) -> Iterator[tuple[dict[str, Any], list[dict]]]:
+    def make(self, seeds: Sequence[int], data: Path, runs: Path) -> Iterator[tuple[dict[str, Any], Lines]]:
         """The settings and the records of one block of seeds after the other."""
         from common.benchmarks import load_benchmark
         from renas import compare
@@ -74,6 +77,60 @@ class SearchRun:
                 for record in done.records
             ]
             yield config, kept
+
+
+@dataclass(frozen=True)
+class RmiRun:
+    """A search of RMI-NAS by a config. paths: its keys that name data files, relative to the data folder."""
+
+    name: str
+    config: str
+    paths: Mapping[str, str]
+    seeds: int = 3
+    first: int = 7
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return tuple(self.paths.values())
+
+    def make(self, seeds: Sequence[int], data: Path, runs: Path) -> Iterator[tuple[dict[str, Any], Lines]]:
+        """One seed after the other, from the evaluations that are kept."""
+        import rminas
+        from common.runs import RunFolder
+        from common.runs.config import nested
+        from rminas.api import CONFIG_FILE, FREE
+        from rminas.config import load_config
+
+        options = {key: str(data / path) for key, path in self.paths.items()}
+        options |= {"NAME": Path(self.name).name, "OUT_DIR": str((runs / self.name).parent)}
+        with RunFolder.open(runs / self.name, nested(load_config(self.config, **options)), CONFIG_FILE, FREE) as folder:
+            there = {(record["seed"], record["index"]) for record in folder.records()}
+            for line in read(self.name).evaluations:
+                if (line["seed"], line["index"]) not in there:
+                    folder.append({key: value for key, value in line.items() if key != "environment"})
+        for seed in seeds:
+            made = rminas.run(self.config, RNG_SEED=seed, **options)
+            yield self.collected(made.folder, made.summary["environment"])
+
+    def collected(self, folder: Path, environment: Mapping[str, Any]) -> tuple[dict[str, Any], Lines]:
+        """The settings and all that a run folder holds: evaluations, and the seeds that its summary tells."""
+        import yaml
+
+        from rminas.api import CONFIG_FILE, FREE, INPUTS_FILE
+
+        try:
+            config = yaml.safe_load((folder / CONFIG_FILE).read_text())
+            config = {key: value for key, value in config.items() if key not in FREE}
+            config["inputs"] = json.loads((folder / INPUTS_FILE).read_text())
+            whole = (folder / "evaluations.jsonl").read_text().split("\n")[:-1]  # it may be written to at this moment
+            lines = [{**json.loads(line), "environment": environment} for line in whole]
+        except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
+            raise InputError(f"{folder} is not the folder of a search of RMI-NAS ({error})") from None
+        if (folder / "summary.json").exists():
+            summary = json.loads((folder / "summary.json").read_text())
+            environment = summary["environment"]
+            lines += [{**run, "seconds": run["search_s"], "environment": environment} for run in summary["runs"]]
+        return config, lines
 
 
 def blocks(seeds: Sequence[int]) -> Iterator[list[int]]:
@@ -136,6 +193,19 @@ SEARCHES = {
 }
 
 
+PUBLISHED_SEARCH = RmiRun(
+    "rminas/nb201_cifar10_published",
+    "nb201_cifar10",
+    {
+        "DATA__PATH": "cifar/cifar10_subset.npz",
+        "TEACHER__WEIGHTS": "teachers/resnet20_cifar10.th",
+        "BENCHMARK__PATH": "nasbench201/accuracy.csv",
+    },
+)
+
+
+AS_PUBLISHED = "RMI-NAS, published settings"
+
 # Pages -------------------------------------------------------------------------------------------------------------
 
 
@@ -192,21 +262,12 @@ def _cell(here: Sequence[float], published: tuple[float, float] | None) -> str:
 
 def _nb201_rows() -> Iterator[tuple[str, str, dict[str, str]]]:
     published, seconds = PUBLISHED["RMI-NAS"]
-    full = _summary("rminas/search_nb201_published")
-    for file, title in (
-        ("search_nb201_published", "RMI-NAS, published settings"),
-        ("search_nb201_60updates", "RMI-NAS, 60 of 150 updates"),
-        ("search_nb201_cifar10_fast", "RMI-NAS, raced, with size"),
-    ):
-        summary = _summary(f"rminas/{file}")
-        if summary is None:
-            yield f"{title}: not yet", f"published: {seconds} s", {d: _cell([], p) for d, p in published.items()}
-            continue
-        found = [run["found"]["test_acc"] for run in summary["runs"]]
+    for title, runs in _rmi_searches().items():
+        found = [run["found"]["test_acc"] for run in runs]
         cells = {"cifar10": _cell(found, published["cifar10"])}
-        if summary is full:
+        if title == AS_PUBLISHED:
             cells |= {d: _cell([], p) for d, p in published.items() if d != "cifar10"}
-        yield title, f"{_updates(summary):,.0f} updates", cells
+        yield title, f"{_updates(runs):,.0f} updates" if runs else f"not yet; published: {seconds} s", cells
     for title in STRATEGIES:
         kept = {dataset: read(SEARCHES[title, dataset].name) for dataset in DATASETS}
         count = 100
@@ -224,6 +285,36 @@ def _nb201_rows() -> Iterator[tuple[str, str, dict[str, str]]]:
         cited, seconds = PUBLISHED[title]
         yield f"{title} *(cited)*", f"published: {seconds} s", {d: _cell([], p) for d, p in cited.items()}
     yield "best cell of the table", "", {d: f"{best:.2f}" for d, best in BEST.items()}
+
+
+def published_page() -> str:
+    kept = read(PUBLISHED_SEARCH.name)
+    acc, std = PUBLISHED["RMI-NAS"][0]["cifar10"]
+    lines = head("seed", "evaluations", "updates", "found, test %", "rank", "Kendall tau", "seconds")
+    for run in kept.records:
+        found = run["found"]
+        lines.append(
+            row(
+                run["seed"],
+                run["evaluations"],
+                run["updates"],
+                f"{found['test_acc']:.2f}",
+                found["rank"],
+                f"{run['kendall_tau']:.3f}",
+                f"{run['search_s']:,.0f}",
+            )
+        )
+    found = values(kept, lambda run: run["found"]["test_acc"])
+    of = f" ({difference(found, acc, 2)} less {acc:.2f} ± {std:.2f} published)" if found else ""
+    begun = len({line["seed"] for line in kept.evaluations} - kept.seeds)
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Found: {spread(found, 2) or 'nothing yet'}{of}; {len(kept.records)} of {PUBLISHED_SEARCH.seeds} seeds "
+            f"are finished, {begun} begun ({len(kept.evaluations)} evaluations are kept in all).",
+        ]
+    )
 
 
 def darts_page() -> str:
@@ -287,15 +378,11 @@ def costs_page() -> str:
 
 def _costs() -> Iterator[tuple[str, ...]]:
     step = TRAINING * BATCH * forward_gflop()
-    for file, title in (
-        ("search_nb201_published", "RMI-NAS, published settings"),
-        ("search_nb201_60updates", "RMI-NAS, 60 of 150 updates"),
-        ("search_nb201_cifar10_fast", "RMI-NAS, raced, with size"),
-    ):
-        if (summary := _summary(f"rminas/{file}")) is not None:
-            found = spread([run["found"]["test_acc"] for run in summary["runs"]], 2)
-            seconds = summary["mean"]["search_s"]
-            yield title, f"{seconds:,.0f}", f"{step * _updates(summary):,.0f}", "0", "0", found
+    for title, runs in _rmi_searches().items():
+        if runs:
+            found = spread([run["found"]["test_acc"] for run in runs], 2)
+            seconds = statistics.mean(run["search_s"] for run in runs)
+            yield title, f"{seconds:,.0f}", f"{step * _updates(runs):,.0f}", "0", "0", found
     trained = TRAINING * IMAGES * forward_gflop()  # of one cell, one epoch
     kept = read(on_201("cifar10").name)
     if kept.records:
@@ -319,8 +406,20 @@ def _costs() -> Iterator[tuple[str, ...]]:
             yield title, f"{found['seconds']:.1f}", "not counted", f"{budget}, 200", f"{gflop:,.0f}", seen
 
 
-def _updates(summary: Mapping[str, Any]) -> float:
-    return sum(run["updates"] for run in summary["runs"]) / summary["n"]
+def _rmi_searches() -> dict[str, Lines]:
+    """Finished seeds of the searches of RMI-NAS, by title."""
+    others = {
+        title: (_summary(f"rminas/search_{file}") or {"runs": []})["runs"]
+        for title, file in (
+            ("RMI-NAS, 60 of 150 updates", "nb201_60updates"),
+            ("RMI-NAS, raced, with size", "nb201_cifar10_fast"),
+        )
+    }
+    return {AS_PUBLISHED: read(PUBLISHED_SEARCH.name).records, **others}
+
+
+def _updates(runs: Lines) -> float:
+    return statistics.mean(run["updates"] for run in runs)
 
 
 def _summary(name: str) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
+from common.benchmarks.table import BUILT_IN
 from common.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,8 +27,7 @@ READERS = {
     "nasbench101": "common.benchmarks.nasbench101.results",
 }
 CSV = "csv"  # the kind whose space is not known from the format
-BUILT_IN = "analognas"  # what is read when no path is named: pip installs it with the toolkit
-BUILT_IN_SPACE = "nasbench201"
+BUILT_IN_SPACE = "nasbench201"  # of BUILT_IN, which is read when no path is named
 # Names of benchmarks -> environment variables with the paths of their files.
 PATH_VARIABLES = {"nasbench101": "NASBENCH101_PATH", "nasbench201": "NASBENCH201_PATH"}
 

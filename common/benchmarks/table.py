@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,6 +16,7 @@ from common.seeds import named_rngs
 from common.spaces import SearchSpace
 
 PERCENT = "%"
+BUILT_IN, BUILT_IN_TITLE = "analognas", "AnalogNAS-Bench"  # the kind of the table that pip installs
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,16 @@ class Source:
     path: str
     bytes: int = 0
     sha256: str = ""  # of the file, or of a part that tells folders apart; "" where it would cost more than it is worth
+
+
+def accuracy_line(accuracy: float, best: float, built_in: bool) -> str:
+    """An accuracy with the best of its table where that is the built-in one: 93.99 is much there and little elsewhere.
+
+    best: of the table. Empty where the accuracy is not known.
+    """
+    if math.isnan(accuracy):
+        return ""
+    return f"{accuracy:.2f}" + (f" of {best:.2f} at best in {BUILT_IN_TITLE}" if built_in else "")
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ class RunFolder:
         wanted = json.loads(json.dumps(plain(values)))
         if path.exists():
             there = self._read(path)
-            ours, theirs = (_leaves({k: v for k, v in tree.items() if k not in free}) for tree in (wanted, there))
+            ours, theirs = (leaves({k: v for k, v in tree.items() if k not in free}) for tree in (wanted, there))
             differing = [key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
             if differing:
                 shown = "; ".join(f"{k} is {theirs.get(k)!r} there, {ours.get(k)!r} here" for k in differing[:3])
@@ -158,11 +158,11 @@ def _holds_anything(folder: Path) -> bool:
     return any(entry.name != LOCK_FILE for entry in folder.iterdir())
 
 
-def _leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested dictionaries as one, with dotted keys, so that a difference is named by its own key."""
     found: dict[str, Any] = {}
     for key, value in tree.items():
-        found |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        found |= leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return found
 
 

@@ -14,7 +14,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from common.benchmarks.table import BenchmarkTable
+from common.benchmarks.table import BUILT_IN, BenchmarkTable
 from common.runs.files import plain
 from renas.experiment import Experiment, PredictorChoice
 from renas.plots import best_so_far, draw_predictions, draw_search, random_search, write_plots
@@ -116,8 +116,9 @@ def test_what_could_not_be_measured_is_left_out_of_the_mean(table: BenchmarkTabl
 def test_the_terminal_report_ends_as_the_demos_does(table: BenchmarkTable):
     records = [a_record(0), a_record(1, found=looked_up(9, label=91.5, test_acc=94.015))]
     experiment = an_experiment(table)
-    text = terminal_report(experiment, summarize(experiment, records, {}), Path("some/folder"))
-    lines = text.splitlines()
+    summary = summarize(experiment, records, {})
+    lines = terminal_report(experiment, summary, Path("some/folder")).splitlines()
+    assert summary["best"] == experiment.columns.report.values.max()
     assert lines[-1] == "search model acc: 93.51"
     assert "files: some/folder" in lines
     assert "found: cell 9 (row 9, rank 2 of 20)" in lines  # the better one by what may be looked at
@@ -128,6 +129,14 @@ def test_the_terminal_report_ends_as_the_demos_does(table: BenchmarkTable):
     assert not any(line.startswith("note:") for line in lines)
     assert sum(line.split()[:1] in (["0"], ["1"]) for line in lines) == 2
     assert max(map(len, lines)) < 200
+
+
+def test_an_accuracy_of_the_built_in_table_stands_beside_that_tables_best(table: BenchmarkTable):
+    built_in = replace(table, source=replace(table.source, kind=BUILT_IN))
+    summary = summarize(an_experiment(built_in), [a_record(0)], {})
+    assert summary["accuracy"] == f"93.00 of {summary['best']:.2f} at best in AnalogNAS-Bench"
+    assert terminal_report(an_experiment(built_in), summary, Path("out")).endswith(summary["accuracy"])
+    assert summarize(an_experiment(table), [a_record(0)], {})["accuracy"] == "93.00"
 
 
 def test_a_single_seed_has_no_spread(table: BenchmarkTable):

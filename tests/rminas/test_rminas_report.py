@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from made import MadeLosses
 
+from common.benchmarks.table import accuracy_line
 from common.evaluators.costs import CostEvaluator
 from common.metrics import with_spread
 from common.spaces import make_space
@@ -17,7 +18,7 @@ from rminas import report
 from rminas.accuracy import AccuracyTable
 from rminas.config import Rminas
 from rminas.ranking import draw_archs, evaluate_list, summarize_ranking
-from rminas.report import accuracy_line, as_loss, write_rank_plot, write_search_plot
+from rminas.report import as_loss, write_rank_plot, write_search_plot
 from rminas.search import SearchOutcome, search, summarize_seed
 
 SPACE = make_space("nasbench201")
@@ -134,10 +135,9 @@ def test_a_panel_without_anything_to_show_is_left_out(axes: list[Any], table: Ac
 
 
 def test_numbers_say_what_they_are_of():
-    analog = {"best": 94.066, "built_in": True}
-    assert accuracy_line(analog, 93.993) == "93.99 of 94.07 at best in AnalogNAS-Bench"
-    assert accuracy_line({"best": 94.37, "built_in": False}, 93.993) == "93.99"
-    assert accuracy_line(analog, float("nan")) == ""
+    assert accuracy_line(93.993, 94.066, built_in=True) == "93.99 of 94.07 at best in AnalogNAS-Bench"
+    assert accuracy_line(93.993, 94.37, built_in=False) == "93.99"
+    assert accuracy_line(float("nan"), 94.066, built_in=True) == ""
     assert with_spread(93.24, 0.0, 1, 2) == "93.24"
     assert with_spread(93.24, 0.05, 3, 2) == "93.24 +- 0.05"
     assert as_loss("rmi", -0.5) == ("loss", 0.5)
