@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from common.progress import ProgressBar
 from common.runs import RunFolder, environment
 from common.runs.config import nested
 from common.search import Evaluation, History, read_history
+from common.search.screening import Screening
 from rminas.accuracy import AccuracyTable
 from rminas.config import Config, Optim, Train, load_config
 from rminas.inputs import Inputs, make_search_space
@@ -50,6 +52,7 @@ CONFIG_FILE, INPUTS_FILE = "config.yaml", "inputs.json"
 FREE = ("NAME", "OUT_DIR", "RNG_SEED", "SEEDS", "DEVICE")
 SETTING = "OUT_DIR or NAME"  # where the user chooses the folder
 COMPARED = ("params", "flops")  # what the config's evaluator is ranked beside
+FINAL = "final"  # stage of the records of finalists
 TRAINED = "rmi"  # the evaluator that needs the images and a teacher
 WITHOUT_IMAGES = ("params", "flops", "table")  # evaluators that need neither
 
@@ -108,7 +111,9 @@ def run(config: str | Path | Config | None = None, *, say: Say = lambda line: No
 def run_config(settings: Config, name: str, say: Say = lambda line: None) -> SearchRun:
     """`run` with resolved settings. name: of the run's folder in OUT_DIR."""
     r = settings.rminas
-    with _open(settings, name, [r.evaluator, *([r.cheap] if r.size else [])], say) as job:
+    screening = r.strategy == Screening.name
+    asked = [r.evaluator, *[r.cheap] * bool(r.size or screening), *[r.final] * bool(screening and r.finalists)]
+    with _open(settings, name, asked, say) as job:
         check_reachable(r, job.space)
         job.start()
         outcomes = {seed: _search_seed(job, seed) for seed in job.seeds}
@@ -191,6 +196,7 @@ class _Job:
             lambda: self.accuracies.table,
             self.accuracies.column.name,
             {TRAINED: rmi_settings(settings)},
+            settings.train.batch_size,
         )
         self.folder: RunFolder
         self.records: list[dict[str, Any]] = []
@@ -243,6 +249,7 @@ class _Job:
             "method": "RMI-NAS",
             "space": settings.space.name,
             "dataset": settings.data.name,
+            "dataset_title": data_set(settings.data.name).title,
             **self.inputs.described(),
             "benchmark": self.accuracies.described(),
             "environment": environment(device_title(self.device)),
@@ -331,8 +338,8 @@ def make_executor(name: str, population: int, evaluator: Evaluator, sample: Any,
 def _search_seed(job: _Job, seed: int) -> SearchOutcome:
     settings, r = job.settings, job.settings.rminas
     evaluator = job.evaluator(r.evaluator, seed)
-    cheap = job.evaluator(r.cheap, seed) if r.size else None
-    past = job.past(job.records, r.evaluator, seed)
+    cheap = job.evaluator(r.cheap, seed) if r.size or r.strategy == Screening.name else None
+    past = job.past((record for record in job.records if record.get("stage") != FINAL), r.evaluator, seed)
     strategy = make_search(r, job.space, seed, cheap)
     done = _Progress(past, sum(bool(e.get("positive")) for e in job.records if e.get("seed") == seed))
     with ProgressBar(expected_evaluations(r, done.count, done.positives), f"seed {seed}", "cell") as bar:
@@ -345,7 +352,20 @@ def _search_seed(job: _Job, seed: int) -> SearchOutcome:
             bar.show(done.count, done.said(evaluation.phase, r.evaluator), total, before=done.count - 1)
 
         executor = job.executor(r.evaluator)
-        return search(settings.rminas, job.space, evaluator, seed, cheap, executor, past, keep)
+        finals = partial(_evaluate_finals, job, seed)
+        return search(settings.rminas, job.space, evaluator, seed, cheap, executor, past, keep, finals)
+
+
+def _evaluate_finals(job: _Job, seed: int, archs: Sequence[Any]) -> History:
+    name = job.settings.rminas.final
+    past = job.past((record for record in job.records if record.get("stage") == FINAL), name, seed)
+    with ProgressBar(len(archs), f"seed {seed}, {FINAL}", "cell") as bar:
+
+        def keep(evaluation: Evaluation, history: History) -> None:
+            job.folder.append({"stage": FINAL} | evaluation.record(job.space, seed))
+            bar.show(evaluation.index + 1)
+
+        return evaluate_list(archs, job.evaluator(name, seed), job.executor(name), past, keep)
 
 
 def _evaluate_list(job: _Job, name: str, seed: int, archs: Sequence[Any]) -> History:

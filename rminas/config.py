@@ -52,6 +52,16 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     },
 }
 
+# What differs from the defaults, and from the published settings, where the strategy is the screening.
+SCREENING: dict[str, Any] = {
+    "RMINAS.EVALUATOR": "steady",
+    "RMINAS.CHEAP": "flops",
+    "RMINAS.RF_WARMUP": 20,
+    "RMINAS.ROUND": 5,
+    "RMINAS.MAX_EVALUATIONS": 120,
+    "RMINAS.VOTE": "smoothed",
+}
+
 POLICIES = ("constant", "cosine")
 _known, _said = member_of(EVALUATORS)
 EVALUATOR = (lambda names: all(_known(name.strip()) for name in names.split("+")), f"{_said}, or several joined by +")
@@ -113,17 +123,24 @@ class Rminas:
     observe: int = key(150, "updates of a candidate; the loss after them is its score", at_least(0))
     pool: int = key(16, "the batch is the best classified of POOL times as many images", at_least(1))
     hsic: str = key("biased", "estimator of HSIC: biased as published, or unbiased", one_of("biased", "unbiased"))
-    rf_warmup: int = key(100, "random cells before the forest chooses", at_least(2))
+    rf_warmup: int = key(100, "random cells before the forest, or the screening's predictor, chooses", at_least(2))
     rf_thresrate: float = key(0.05, "quantile of the warm-up's losses below which a cell is positive", between(0, 1))
     rf_succ: int = key(100, "positives after the warm-up that end the search", at_least(0))
     forest: int = key(30, "trees", at_least(1))
     candidates: int = key(1000, "random cells the forest chooses the next one from", at_least(1))
+    drawn: int = key(4000, "STRATEGY screening: random cells that the free score CHEAP sees", at_least(10))
+    kept: float = key(0.25, "STRATEGY screening: share of them that it leaves to the evaluator", between(0, 1))
+    finalists: int = key(
+        0, "STRATEGY screening: the best cells, which FINAL evaluates too; both scores choose among them", at_least(0)
+    )
+    final: str = key("rmi", "evaluator of the finalists", member_of(EVALUATORS, True))
     max_evaluations: int = key(2000, "cells at most, warm-up included, whether or not RF_SUCC is reached", at_least(2))
     top: int = key(50, "positives with the lowest losses that vote", at_least(1))
     vote: str = key(
         "sum",
         "how the result is chosen: vote by sum (each edge by itself), greedy (edge by edge; NAS-Bench-201), index (the "
-        "archive's DARTS rule), the least loss that a model of all evaluations predicts, or the best evaluated",
+        "archive's DARTS rule), the least loss that a model of all evaluations predicts, the best evaluated, or the "
+        "best once a predictor has smoothed the scores",
         member_of(ELECTIONS),
     )
     size: float = key(
@@ -132,8 +149,12 @@ class Rminas:
         "logarithms over random networks; 0: the loss alone, as published",
         at_least(0),
     )
-    cheap: str = key("params", "the cheap score that SIZE is the weight of, an evaluator", member_of(EVALUATORS, True))
-    round: int = key(1, "cells the forest proposes at once, to be trained side by side; 1 as published", at_least(1))
+    cheap: str = key(
+        "params",
+        "the cheap score that SIZE weighs, or that STRATEGY screening begins with: an evaluator",
+        member_of(EVALUATORS, True),
+    )
+    round: int = key(1, "cells proposed at once, to be evaluated side by side; 1 as published", at_least(1))
     race: float = key(
         0.0,
         "stop candidates that would have to do so many standard errors better than their early losses predict to be "
@@ -217,8 +238,9 @@ def read_config(path: Path | None, overrides: Sequence[tuple[str, str]]) -> tupl
 
 def _implied(values: Mapping[str, Any]) -> dict[str, Any]:
     """Defaults that follow from other settings."""
-    vote = {} if values["RMINAS.STRATEGY"] == "forest" else {"RMINAS.VOTE": "best"}  # without positives, none can vote
-    return {**vote, **PUBLISHED.get(values["SPACE.NAME"], {})}
+    strategy = values["RMINAS.STRATEGY"]
+    chosen: dict[str, Any] = {} if strategy == "forest" else {"RMINAS.VOTE": "best"}  # no positives: none can vote
+    return {**PUBLISHED.get(values["SPACE.NAME"], {}), **chosen, **(SCREENING if strategy == "screening" else {})}
 
 
 def load_config(config: str | Path | Config | None = None, **overrides: Any) -> Config:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from common.errors import InputError
+from common.evaluators.combination import combine
 from common.registry import Registry
+from common.search.active import PREDICTOR
 from common.search.history import History
 from common.spaces.base import SearchSpace
 from rminas.forest import Judgement
@@ -27,19 +29,24 @@ ELECTIONS = Registry(
         "index": "rminas.elections:choose_by_index",
         "model": "rminas.elections:choose_by_model",
         "best": "rminas.elections:choose_best",
+        "smoothed": "rminas.elections:choose_by_smoothed",
     },
 )
 
 
 @dataclass(frozen=True)
 class FinishedSearch:
-    """What the result is chosen from. top: positives that vote at most."""
+    """What the result is chosen from.
+
+    top: positives that vote at most. finals: evaluations of the finalists by another evaluator; empty without any.
+    """
 
     space: SearchSpace
     seed: int
     history: History
     judged: Judgement
     top: int = 50
+    finals: History = field(default_factory=History)
 
     @property
     def voters(self) -> list[int]:
@@ -110,3 +117,34 @@ def choose_by_model(search: FinishedSearch) -> Any:
 def choose_best(search: FinishedSearch) -> Any:
     """The evaluated architecture of the highest score, the earliest of equals."""
     return search.history[int(np.argmax(search.judged.scores))].arch
+
+
+def choose_by_smoothed(search: FinishedSearch) -> Any:
+    """The evaluated architecture of the highest smoothed score; of finalists, of the highest sum of log ranks by both.
+
+    Raises: InputError when fewer than two architectures have a value, or the space has no graph features.
+    """
+    smooth = smoothed(search)
+    if not len(search.finals):
+        return search.history[int(np.argmax(smooth))].arch
+    places = {arch: place for place, arch in enumerate(search.history.archs)}
+    finalists = search.finals.archs
+    values = np.nan_to_num(search.finals.values, nan=-np.inf)
+    both = combine(np.array([smooth[[places[arch] for arch in finalists]], values]))
+    return finalists[int(np.argmax(both))]
+
+
+def smoothed(search: FinishedSearch) -> np.ndarray:
+    """(n,) scores of the history as a Gaussian process on graph features has them that was learnt from all of them.
+
+    The highest of many noisy scores is as much luck as merit; what architectures with similar graphs have scored tells
+    them apart. Those without a finite score count as the worst. Raises: InputError as for `choose_by_smoothed`.
+    """
+    from common.predictors import make_predictor
+
+    archs, scores = search.history.archs, search.judged.scores
+    finite = np.isfinite(scores)
+    if finite.sum() < 2:
+        raise InputError("fewer than two architectures have a value: there is nothing to smooth")
+    scores = np.where(finite, scores, scores[finite].min())
+    return make_predictor(PREDICTOR).fit(archs=archs, values=scores, space=search.space).predict(archs)

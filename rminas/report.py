@@ -71,6 +71,7 @@ def terminal_report(summary: dict[str, Any], folder: Path) -> str:
     for rule in rules:
         acc, spread = mean_std(number(run["chosen_by"][rule]["test_acc"]) for run in runs)
         lines.append(f"chosen by {rule:6} {with_spread(acc, spread, n, 2)} %")
+    lines += _stage_lines([run["stages"] for run in runs])
     cost = f"{mean['search_s']:.1f} s (n = {n})"
     if known:
         lines.append(
@@ -86,6 +87,20 @@ def terminal_report(summary: dict[str, Any], folder: Path) -> str:
     lines += [f"found by seed {run['seed']}: {run['found']['arch']}{row}" for run, row in zip(runs, rows, strict=True)]
     lines.append(f"files: {folder}")
     return "\n".join([*lines, f"search model acc: {summary['accuracy']}"] if known else lines)
+
+
+def _stage_lines(stages: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
+    """Of a screening: candidates, time and what was lost in accuracy, stage by stage, means over the seeds."""
+    if not stages[0]:
+        return []
+    lines = ["", f"{'stage':24}  candidates left  seconds  of the time  best left %  lost"]
+    for same in zip(*stages, strict=True):
+        out, seconds, share, best, lost = (
+            float(np.mean([number(stage[key]) for stage in same]))
+            for key in ("out", "seconds", "share", "best_out", "lost")
+        )
+        lines.append(f"{same[0]['stage']:24}  {out:15.0f}  {seconds:7.1f}  {share:11.0%}  {best:11.2f}  {lost:4.2f}")
+    return [*lines, ""]
 
 
 def _unknown(summary: Mapping[str, Any]) -> bool:
@@ -119,7 +134,7 @@ def _head(summary: dict[str, Any]) -> list[str]:
     teacher, images, benchmark = summary["teacher"], summary["images"], summary["benchmark"]
     known = f"{benchmark['column']} of {benchmark['title']}, best {number(benchmark['best']):.2f} %"
     source = f": images from {images['source']}" if images else ""
-    lines = [f"RMI-NAS on {summary['space']}, {summary['dataset']}{source}"]
+    lines = [f"RMI-NAS on {summary['space']}, {summary['dataset_title']}{source}"]
     if teacher:
         lines.append(
             f"teacher {teacher['name']} ({teacher['weights']}), {teacher['test_acc']:.2f} % on "

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,22 +15,29 @@ from common.evaluators.base import Evaluator
 from common.execution.base import Executor
 from common.metrics import kendall_tau, spearman
 from common.search import Evaluation, History, StoppingPolicy, Strategy, make_strategy, run_search
+from common.search.screening import INITIAL, Screened, Screening, ScreeningSettings
 from common.spaces.base import SearchSpace
 from rminas.accuracy import AccuracyTable
 from rminas.cheap import NO_WEIGHING, CheapScore
 from rminas.config import Rminas
-from rminas.elections import ELECTIONS, FinishedSearch, choose
+from rminas.elections import ELECTIONS, FinishedSearch, choose, smoothed
 from rminas.forest import FOREST, ForestSearch, ForestSettings, Judgement
 from rminas.race import Race
 
 
 @dataclass(frozen=True)
 class SearchOutcome:
-    """A finished search and what was chosen from it. gave_up: why it ended early; empty if it did not."""
+    """A finished search and what was chosen from it.
+
+    gave_up: why it ended early; empty if it did not. screened: what its first stage has drawn and kept, where the
+    strategy has one. choose_s: seconds of the choice.
+    """
 
     search: FinishedSearch
     found: Any
     gave_up: str = ""
+    screened: Screened | None = None
+    choose_s: float = 0.0
 
     @property
     def history(self) -> History:
@@ -45,10 +53,12 @@ def search(
     executor: Executor | None = None,
     past: Mapping[int, Evaluation] | None = None,
     on_evaluation: Callable[[Evaluation, History], object] = lambda evaluation, history: None,
+    evaluate_finals: Callable[[Sequence[Any]], History] | None = None,
 ) -> SearchOutcome:
-    """Searches with one seed; see `common.search.run_search` for the last four.
+    """Searches with one seed; see `common.search.run_search` for executor, past and on_evaluation.
 
-    Args: cheap: what `settings.size` is the weight of; needed where that is not 0.
+    Args: cheap: what `settings.size` is the weight of, or what a screening begins with; needed for these.
+        evaluate_finals: evaluates the finalists, where `settings.finalists` asks for some.
     Raises: InputError when no architecture of the warm-up has a value, or `past` holds others than are proposed.
     """
     strategy = make_search(settings, space, seed, cheap)
@@ -66,11 +76,21 @@ def search(
                 "(RMINAS.MAX_EVALUATIONS)"
             )
     finished = FinishedSearch(space, seed, done.history, judged, settings.top)
-    return SearchOutcome(finished, choose(settings.vote, finished), gave_up)
+    started = time.perf_counter()
+    if settings.finalists and evaluate_finals is not None:
+        best = np.argsort(-smoothed(finished), kind="stable")[: settings.finalists]
+        finished = replace(finished, finals=evaluate_finals([done.history[int(place)].arch for place in best]))
+    found = choose(settings.vote, finished)
+    choose_s = time.perf_counter() - started - sum(e.evaluate_s for e in finished.finals)
+    screened = strategy.screened if isinstance(strategy, Screening) else None
+    return SearchOutcome(finished, found, gave_up, screened, choose_s)
 
 
 def make_search(settings: Rminas, space: SearchSpace, seed: int, cheap: Evaluator | None = None) -> Strategy:
     """The strategy of the settings; `cheap` as for `search`."""
+    if settings.strategy == Screening.name:
+        screened = ScreeningSettings(settings.rf_warmup, settings.round, candidates=settings.drawn, kept=settings.kept)
+        return Screening(space, seed, screened, cheap=cheap)
     if settings.strategy != ForestSearch.name:
         return make_strategy(settings.strategy, space, seed)
     assert cheap is not None or not settings.size
@@ -159,7 +179,7 @@ def summarize_seed(outcome: SearchOutcome, accuracies: AccuracyTable) -> dict[st
         "voters": len(search.voters),
         "gave_up": outcome.gave_up,
         "threshold": judged.threshold,
-        "search_s": float(sum(e.evaluate_s + e.propose_s for e in history)),
+        "search_s": float(sum(e.evaluate_s + e.propose_s for e in [*history, *search.finals])) + outcome.choose_s,
         "propose_s": float(sum(e.propose_s for e in history)),
         "kendall_tau": kendall_tau(ranked[known], accuracy[known]),
         "spearman": spearman(ranked[known], accuracy[known]),
@@ -167,7 +187,43 @@ def summarize_seed(outcome: SearchOutcome, accuracies: AccuracyTable) -> dict[st
         # Of what the search went by: the same as above where a cheap score has no weight.
         "kendall_tau_scores": kendall_tau(judged.scores[known & usable], accuracy[known & usable]),
         "cheap_slope": judged.weighing.slope,
+        "stages": summarize_stages(outcome, accuracies),
     }
+
+
+def summarize_stages(outcome: SearchOutcome, accuracies: AccuracyTable) -> list[dict[str, Any]]:
+    """Of a screening, stage by stage: candidates in and out, seconds, and what it has cost in accuracy.
+
+    best_in, best_out: the highest accuracies among them, percent, as far as the table knows them; lost: the difference,
+    which mutants of the best make negative now and then. All that is lost adds up to the regret of what was found.
+    """
+    if outcome.screened is None:
+        return []
+    drawn, kept = outcome.screened.drawn, outcome.screened.kept
+    history, finals = outcome.history, outcome.search.finals
+    first = [evaluation for evaluation in history if evaluation.phase == INITIAL]
+    screen_s = sum(evaluation.propose_s for evaluation in first)
+    propose_s = sum(evaluation.propose_s for evaluation in history) - screen_s
+    stages: list[tuple[str, list[Any], float]] = [
+        ("drawn at random", drawn, 0.0),
+        ("kept by the free score", kept, screen_s),
+        ("chosen by the predictor", history.archs, propose_s),
+        ("evaluated", history.archs, sum(evaluation.evaluate_s for evaluation in history)),
+    ]
+    if len(finals):
+        stages.append(("finalists", finals.archs, sum(evaluation.evaluate_s for evaluation in finals)))
+    stages.append(("the choice", [outcome.found], outcome.choose_s))
+    whole = sum(seconds for *_, seconds in stages) or 1.0
+    before, count_before, rows = accuracies.best, outcome.search.space.size, []
+    for name, archs, seconds in stages:
+        best = float(np.nanmax(accuracies.accuracies(archs), initial=-np.inf)) if accuracies else math.nan
+        best = best if math.isfinite(best) else math.nan
+        rows.append(
+            {"stage": name, "in": count_before, "out": len(archs), "seconds": seconds, "share": seconds / whole,
+             "best_in": before, "best_out": best, "lost": before - best}
+        )  # fmt: skip
+        before, count_before = best, len(archs)
+    return rows
 
 
 def _started(evaluation: Evaluation) -> bool:

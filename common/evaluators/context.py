@@ -45,6 +45,7 @@ class Context:
     load_table: Callable[[], BenchmarkTable] = field(default=_nobody("a table of trained architectures"))
     column: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    batch_size: int = 32  # of training-free scores whose settings name no other
 
     @cached_property
     def images(self) -> ImageSet:
@@ -70,6 +71,7 @@ class Context:
             lambda: self.table,
             self.column,
             self.settings,
+            self.batch_size,
         )
 
     @cached_property

@@ -16,8 +16,6 @@ from common.evaluators.passes import Score, evaluate_scores
 from common.seeds import rng_for
 from common.spaces.base import SearchSpace
 
-BATCH_SIZE = 32  # where a context's settings name no other
-
 
 @dataclass(frozen=True, eq=False)
 class TrainingFree(Evaluator):
@@ -40,7 +38,7 @@ class TrainingFree(Evaluator):
     @classmethod
     def make(cls, context: Context, name: str, score: Score) -> TrainingFree:
         """With a context's space and seed, on as many of its images as the setting `batch_size` of `name` says."""
-        size = context.settings.get(name, {}).get("batch_size", BATCH_SIZE)
+        size = context.settings.get(name, {}).get("batch_size", context.batch_size)
         return cls(name, score, context.space, context.seed, *context.batch(size))
 
     def evaluate(self, arch: Any, bounds: Bounds = NO_BOUNDS) -> Outcome:

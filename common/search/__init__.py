@@ -21,6 +21,7 @@ STRATEGIES = Registry(
         "evolution": "common.search.evolution:Evolution",
         "local": "common.search.local_search:LocalSearch",
         "active": "common.search.active:ActiveSearch",
+        "screening": "common.search.screening:Screening",
         "reinforce": "common.search.reinforce:Reinforce",
         "forest": "rminas.forest:ForestSearch",
     },

@@ -83,11 +83,13 @@ class ActiveSearch(Strategy):
         known = np.flatnonzero(~np.isnan(values))
         if len(known) < 2:  # nothing to compare: more at random
             return self.random_round(history, count, self.name)
-        if isinstance(self.candidates, Pool):
-            chosen = self._best_of_pool(self.candidates, history, values, known, count)
-        else:
-            chosen = self._best_of_space(history, values, known, count)
+        chosen = self._chosen(history, values, known, count)
         return Proposal(chosen, self.name, ended="" if chosen else EXHAUSTED)
+
+    def _chosen(self, history: History, values: np.ndarray, known: np.ndarray, count: int) -> list[Any]:
+        if isinstance(self.candidates, Pool):
+            return self._best_of_pool(self.candidates, history, values, known, count)
+        return self._best_of_space(history, values, known, count)
 
     def _best_of_pool(
         self, pool: Pool, history: History, values: np.ndarray, known: np.ndarray, count: int

@@ -26,7 +26,8 @@ from rminas.config import read_config
 from rminas.retrain_config import read_retrain_config
 
 CONFIGS = {path.stem: path for path in sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.yaml"))}
-SEARCHES = [name for name in CONFIGS if "layer" not in name]
+SCREENINGS = [name for name in CONFIGS if name.endswith("_screen")]
+SEARCHES = [name for name in CONFIGS if "layer" not in name and name not in SCREENINGS]
 SMALL = {
     "DEVICE": "cpu", "TRAIN.BATCH_SIZE": 4, "TEACHER.TEST_IMAGES": 2, "RMINAS.OBSERVE": 1, "RMINAS.POOL": 1,
     "RMINAS.RF_WARMUP": 4, "RMINAS.RF_THRESRATE": 0.5, "RMINAS.RF_SUCC": 1, "RMINAS.MAX_EVALUATIONS": 8,
@@ -63,6 +64,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]
         path = made["imagenet"] / split / kind / f"{kind}_{number}.JPEG"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(256, size=(40, 50, 3), dtype=np.uint8)).save(path)
+    made["tinyimagenet120_16"] = folder / "tiny.npz"
+    x, y = rng.integers(256, size=(120, 32, 32, 3), dtype=np.uint8), np.arange(120)
+    np.savez(made["tinyimagenet120_16"], x_train=x, y_train=y, x_test=x[:4], y_test=y[:4])
     made["imagenet16_120"].mkdir()
     sums = {}
     for number, name in enumerate((*imagenet16.TRAIN_FILES, *imagenet16.TEST_FILES)):
@@ -178,7 +182,7 @@ def untimed(tree: Any) -> Any:
 
 
 def test_what_is_no_search_is_a_retraining() -> None:
-    others = [name for name in CONFIGS if name not in SEARCHES]
+    others = [name for name in CONFIGS if name not in (*SEARCHES, *SCREENINGS)]
     assert others == ["darts_14layer_imagenet", "darts_20layer_cifar"]
     for name in others:
         assert read_retrain_config(CONFIGS[name], [])[1] == []
@@ -226,6 +230,59 @@ def test_a_config_is_searched_to_the_end(
     out = capsys.readouterr().out
     assert one["found"]["arch"] in out
     assert str(folder) in out
+
+
+@pytest.mark.parametrize("name", SCREENINGS)
+def test_a_screening_config_is_searched_without_a_teacher(
+    name: str, images: dict[str, Path], tables: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = {
+        "DEVICE": "cpu", "EXECUTOR": "serial", "TRAIN.BATCH_SIZE": 4, "RMINAS.DRAWN": 40, "RMINAS.RF_WARMUP": 5,
+        "RMINAS.MAX_EVALUATIONS": 9, "OUT_DIR": tmp_path,
+    }  # fmt: skip
+    config = read_config(CONFIGS[name], [])[0]
+    said |= SMALL_IN[config.space.name] | {"DATA.PATH": images[config.data.name]}
+    if config.space.name == "macro" or config.data.name != "cifar10":
+        said["BENCHMARK.PATH"] = tables[config.space.name]
+    words = ("--cfg", str(CONFIGS[name]), *(str(word) for pair in said.items() for word in pair))
+    assert run(words) == 0
+    made, records = summary_in(tmp_path / name), lines_in(tmp_path / name)
+    assert made["teacher"] is None
+    assert made["settings"]["RMINAS"]["EVALUATOR"] == "steady"
+    assert [record["phase"] for record in records] == ["initial"] * 5 + ["screening"] * 4
+    (one,) = made["runs"]
+    assert one["found"] == one["chosen_by"]["smoothed"]
+    assert one["found"]["arch"] in [record["arch"] for record in records]
+    stages = one["stages"]
+    assert [stage["out"] for stage in stages] == [40, 10, 9, 9, 1]
+    assert sum(stage["share"] for stage in stages) == pytest.approx(1)
+    if one["found"]["regret"] is not None:
+        assert sum(stage["lost"] for stage in stages) == pytest.approx(one["found"]["regret"])
+    out = capsys.readouterr().out
+    assert ("a stand-in for ImageNet16-120, not its classes" in out) == ("imagenet16" in name)
+    assert "kept by the free score" in out
+
+
+def test_finalists_are_evaluated_by_another_evaluator_and_a_killed_search_goes_on(
+    images: dict[str, Path], tmp_path: Path
+) -> None:
+    said = {
+        "DEVICE": "cpu", "EXECUTOR": "serial", "TRAIN.BATCH_SIZE": 4, "RMINAS.DRAWN": 40, "RMINAS.RF_WARMUP": 5,
+        "RMINAS.MAX_EVALUATIONS": 9, "OUT_DIR": tmp_path, "RMINAS.FINALISTS": 3, "RMINAS.FINAL": "l2_norm",
+        "DATA.PATH": images["cifar10"], **SMALL_IN["nasbench201"],
+    }  # fmt: skip
+    words = ("--cfg", "nb201_cifar10_screen", *(str(word) for pair in said.items() for word in pair))
+    assert run(words) == 0
+    folder = tmp_path / "nb201_cifar10_screen"
+    made, records = summary_in(folder), lines_in(folder)
+    finals = [record for record in records if record.get("stage") == "final"]
+    assert len(finals) == 3
+    assert made["runs"][0]["found"]["arch"] in [record["arch"] for record in finals]
+    assert [stage["out"] for stage in made["runs"][0]["stages"]] == [40, 10, 9, 9, 3, 1]
+    file = folder / "evaluations.jsonl"
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:10]))
+    assert run(words) == 0
+    assert untimed(lines_in(folder)) == untimed(records)
 
 
 def test_a_killed_search_beside_a_table_that_knows_none_of_its_networks_goes_on_to_the_same_end(

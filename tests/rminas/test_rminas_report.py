@@ -147,7 +147,7 @@ def test_numbers_say_what_they_are_of():
 def test_a_summary_holds_every_choice_and_the_best_value(table: AccuracyTable):
     done = outcome(1.0)
     made = summarize_seed(done, table)
-    assert set(made["chosen_by"]) == {"sum", "greedy", "index", "model", "best"}
+    assert set(made["chosen_by"]) == {"sum", "greedy", "index", "model", "best", "smoothed"}
     assert made["chosen_by"]["sum"] == made["found"] == table.look_up(done.found)
     assert made["best_value"]["value"] == done.history.values.max()
     assert made["positives"] == 4

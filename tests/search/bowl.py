@@ -12,6 +12,7 @@ from common.evaluators.base import NO_BOUNDS, Bounds, Evaluator, Outcome
 from common.predictors import Predictor
 from common.search import Strategy, make_strategy
 from common.search.active import ActiveSettings
+from common.search.screening import ScreeningSettings
 from common.seeds import rng_for
 from common.spaces import SearchSpace
 
@@ -61,6 +62,7 @@ class BayesianRidge(Predictor):
 
 def quick_strategy(name: str, space: SearchSpace, seed: int, **parts: Any) -> Strategy:
     """The strategy called `name`; one that takes a predictor with the quick one."""
-    if name == "active":
-        parts = {"predictor": BayesianRidge, "settings": ActiveSettings(candidates=100), **parts}
+    quick = {"active": ActiveSettings(candidates=100), "screening": ScreeningSettings(candidates=100, mutants=20)}
+    if name in quick:
+        parts = {"predictor": BayesianRidge, "settings": quick[name], **parts}
     return make_strategy(name, space, seed, **parts)
