@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
@@ -24,7 +25,7 @@ from common.runs.config import make_settings
 from common.search import STRATEGIES
 from renas.experiment import Experiment, PredictorChoice, SeedResult, check_experiment, run_seed, train_count
 from renas.plots import write_plots
-from renas.protocol import choose_columns
+from renas.protocol import choose_columns, choose_seconds
 from renas.report import summarize, terminal_report
 from renas.settings import COUNT, EVOLVED, TOPK, EvolvedSettings
 
@@ -80,6 +81,8 @@ def run(
     train_num: int | None = None,
     count: int = COUNT,
     budget: int | None = None,
+    budget_seconds: float | None = None,
+    seconds: str | None = None,
     protocol: str = "honest",
     label: str | None = None,
     report: str | None = None,
@@ -104,6 +107,8 @@ def run(
         total_num: use the first N rows only. train_ratio, train_num: architectures to train the predictor on.
         count: best-scored architectures that are evaluated after that. budget: architectures evaluated in all, by
             default those two together.
+        budget_seconds: seconds of training that a strategy may spend, by the column `seconds` (by default the table's
+            only one, see `renas.protocol.choose_seconds`), beside `budget` where that is given too.
         protocol, label, report: see `renas.protocol.choose_columns`.
         predictor, encoding, settings: as `make_predictor` takes them; by default lenet, or the strategy's own.
         search: topk (as published), ea (evolution on predicted scores), or a strategy of `common.search` or of one's
@@ -129,6 +134,7 @@ def run(
     elif encoding is not None or settings:
         raise InputError(f"encoding and settings are a predictor's: name the one that --search {search} is to use")
     labelled = int(np.sum(~np.isnan(columns.label.values)))
+    timed = _check_time(budget_seconds, seconds, search)
     evolved, strategy_settings = EvolvedSettings(), None
     if search == EVOLVED:
         evolved = make_settings(EvolvedSettings, search_settings or {}, f"search {search}")
@@ -144,10 +150,14 @@ def run(
         protocol=protocol,
         predictor=choice,
         search=search,
-        n_train=_train_count(table, labelled, train_num, train_ratio, count, budget, own),
+        n_train=_train_count(
+            table, labelled, train_num, train_ratio, count, labelled if timed and budget is None else budget, own
+        ),
         count=count,
         evolved=evolved,
         strategy_settings=strategy_settings,
+        seconds=choose_seconds(table, columns, seconds) if timed else None,
+        budget_seconds=math.inf if budget_seconds is None else budget_seconds,
     )
     check_experiment(experiment)
     config = _config(experiment)
@@ -170,6 +180,19 @@ def run(
         scores = _load_scores(path, records[0]["seed"], len(table)) if experiment.predicts else None
         write_plots(experiment, records, scores, path)
     return RunResult(experiment, records, summary, path)
+
+
+def _check_time(budget_seconds: float | None, seconds: str | None, search: str) -> bool:
+    """Whether the budget is in seconds. Raises InputError for one that is not above 0, or that nothing is made of."""
+    if budget_seconds is None:
+        if seconds is not None:
+            raise InputError(f"--seconds {seconds} is the column that --budget_seconds is counted in: give that too")
+        return False
+    if not budget_seconds > 0:
+        raise InputError(f"--budget_seconds {budget_seconds:g}: must be above 0")
+    if search in (TOPK, EVOLVED):
+        raise InputError(f"--budget_seconds is for strategies; --search {search} trains on a number of architectures")
+    return True
 
 
 def _train_count(
@@ -249,6 +272,8 @@ def _config(experiment: Experiment) -> dict[str, Any]:
         config |= {"n_train": experiment.n_train, "count": experiment.count}
     else:
         config["budget"] = experiment.budget
+        if experiment.seconds is not None:
+            config |= {"budget_seconds": experiment.budget_seconds, "seconds": experiment.seconds.name}
     if choice is not None:
         config["predictor"] = {"name": choice.name, "encoding": choice.encoding, "settings": _plain(choice.settings)}
     if experiment.search == EVOLVED:

@@ -67,6 +67,9 @@ def make_parser() -> argparse.ArgumentParser:
         "your own as my_module:MyClass, whose settings follow as STRATEGY.KEY VALUE")  # fmt: skip
     add("--budget", type=whole, metavar="Q", help="architectures evaluated in all (default: those that the predictor "
         "is trained on and --count more)")  # fmt: skip
+    add("--budget_seconds", type=float, metavar="T", help="seconds of training that a strategy may spend, by the "
+        "table's training times")  # fmt: skip
+    add("--seconds", metavar="COLUMN", help="the column of training times, if the table has none or several")
     for made in fields(EvolvedSettings):
         _add_setting(group, f"ea_{made.name}", made, help=f"{EVOLVED}: {made.metadata['help']}")
 
@@ -129,6 +132,7 @@ def _options(args: argparse.Namespace, given: set[str]) -> dict[str, Any]:
             raise InputError("--features are the parts of the encoding tensor: give them or --encoding")
         encoding = _tensor_parts(args.features)
     passed = ["benchmark", "dataset", "space", "total_num", "train_ratio", "train_num", "count", "budget", "protocol"]
+    passed += ["budget_seconds", "seconds"]
     passed += ["label", "report", "search", "seed", "seeds", "jobs", "device", "out"]
     return {
         "data": args.data_path,

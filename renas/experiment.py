@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from common.benchmarks.table import BenchmarkTable
+from common.benchmarks.table import BenchmarkTable, Column
 from common.encoding import make_encoding
 from common.errors import InputError
 from common.evaluators.table import TableEvaluator
 from common.metrics import kendall_tau, rank_of, spearman
 from common.predictors import Predictor, Ranker, make_predictor
 from common.search import Evaluation, History, Pool, Strategy, make_strategy, run_search
+from common.search.time_limit import TimeLimit
 from renas.protocol import Columns
 from renas.settings import EVOLVED, TOPK, EvolvedSettings
 from renas.topk import PROPOSED, SAMPLED, OnStep, PredictorEvolution, PredictorTopK, RowEvaluator
@@ -59,7 +60,8 @@ class Experiment:
     """What every seed of a run shares.
 
     search: TOPK or EVOLVED, which train the predictor on `n_train` architectures and then evaluate `count` more; or a
-    strategy of `common.search` (or an import path), which chooses all `budget` architectures that it evaluates.
+    strategy of `common.search` (or an import path), which chooses all `budget` architectures that it evaluates, or
+    fewer where `budget_seconds` of the column `seconds` are spent before.
     """
 
     table: BenchmarkTable
@@ -71,6 +73,8 @@ class Experiment:
     count: int
     evolved: EvolvedSettings = field(default_factory=EvolvedSettings)
     strategy_settings: Any = None
+    seconds: Column | None = None  # what an evaluation costs, of `budget_seconds`; None: one costs one of `budget`
+    budget_seconds: float = math.inf
 
     @property
     def predicts(self) -> bool:
@@ -233,6 +237,8 @@ def _run_strategy(experiment: Experiment, seed: int, device: str, on_step: OnSte
         "ended": search.ended,
         "search_s": time.perf_counter() - started,
     }
+    if experiment.seconds is not None:
+        record |= {"evaluations": len(rows), "spent_seconds": float(experiment.seconds.values[rows].sum())}
     return SeedResult(record)
 
 
@@ -240,7 +246,7 @@ def make_search(experiment: Experiment, seed: int, device: str) -> Strategy:
     """The strategy of a search on true evaluations. Raises InputError for one that does not take what it is given."""
     table, choice = experiment.table, experiment.predictor
     assert table.space is not None  # checked when the experiment was made
-    return make_strategy(
+    strategy = make_strategy(
         experiment.search,
         table.space,
         seed,
@@ -248,6 +254,10 @@ def make_search(experiment: Experiment, seed: int, device: str) -> Strategy:
         settings=experiment.strategy_settings,
         predictor=None if choice is None else choice.make(device),
     )
+    if experiment.seconds is None:
+        return strategy
+    seconds = experiment.seconds.values[np.flatnonzero(experiment.usable)[experiment.pool.rows]]
+    return TimeLimit(strategy, lambda arch: float(seconds[experiment.pool.index(arch)]), experiment.budget_seconds)
 
 
 def best_row(experiment: Experiment, rows: Sequence[int]) -> int | None:

@@ -72,7 +72,10 @@ def draw_search(experiment: Experiment, records: list[dict[str, Any]]) -> Figure
     report = columns.report.values
     best, spread = float(np.nanmax(report)), float(np.nanmax(report) - np.nanmedian(report))
     floor = FLOOR * spread or 1e-3
-    curves = best - np.array([best_so_far(experiment, record) for record in records])
+    length = experiment.budget
+    if experiment.seconds is not None:  # the budget is not a number of evaluations
+        length = max(len(record["evaluated"]) for record in records)
+    curves = best - np.array([best_so_far(experiment, record, length) for record in records])
     steps = np.arange(1, curves.shape[1] + 1)
     low, median, high = np.nanpercentile(curves, [25, 50, 75], axis=0)
     label = f"median and quartiles of {len(records)} seeds" if len(records) > 1 else f"seed {records[0]['seed']}"
@@ -96,11 +99,11 @@ def draw_search(experiment: Experiment, records: list[dict[str, Any]]) -> Figure
     return figure
 
 
-def best_so_far(experiment: Experiment, record: dict[str, Any]) -> np.ndarray:
-    """(budget,) reported value of the best by label after each evaluation; NaN before the first that has both."""
+def best_so_far(experiment: Experiment, record: dict[str, Any], length: int) -> np.ndarray:
+    """(length,) reported value of the best by label after each evaluation; NaN before the first that has both."""
     label, report = experiment.columns.label.values, experiment.columns.report.values
     rows = record["evaluated"]
-    curve = np.full(experiment.budget, np.nan)
+    curve = np.full(length, np.nan)
     best, value = -np.inf, np.nan
     for step in range(len(curve)):
         row = rows[min(step, len(rows) - 1)]  # what ended early stays where it was

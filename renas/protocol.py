@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from common.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,3 +66,29 @@ def choose_columns(
         if not valid:
             notes.append(f"no validation column: trained and chosen on {label_column.name} too")
     return Columns(label_column, report_column, "; ".join(notes))
+
+
+def choose_seconds(table: BenchmarkTable, columns: Columns, name: str | None = None) -> Column:
+    """The column of training times: the named one, or the only one in seconds, or of these that of the label's epochs.
+
+    Raises: InputError where that leaves none or several, or where a time is missing or below 0.
+    """
+    where = table.source.path or table.source.title
+    if name is None:
+        found = [c for c in table.columns.values() if not c.dataset and (c.unit == "s" or "seconds" in c.name)]
+        same = [c for c in found if columns.label.epochs and columns.label.epochs in (c.epochs, _number_at_end(c.name))]
+        if len(found) != 1 and len(same) != 1:
+            there = ", ".join(c.name for c in found) or f"none by its name; the table has: {', '.join(table.metrics)}"
+            raise InputError(f"{where}: --seconds must name the column of training times ({there})")
+        name = (found if len(found) == 1 else same)[0].name
+    seconds = table.column(name)
+    usable = ~np.isnan(columns.label.values) & ~np.isnan(columns.report.values)
+    wrong = int(np.sum(~(seconds.values[usable] >= 0)))
+    if wrong:
+        raise InputError(f"{where}: {name} of {wrong:,} architectures is missing or below 0, so no time is known")
+    return seconds
+
+
+def _number_at_end(name: str) -> int:
+    last = name.rpartition("_")[2]
+    return int(last) if last.isdecimal() else -1

@@ -87,7 +87,10 @@ def _what_was_done(experiment: Experiment) -> list[str]:
     label, reported = columns.label.name, f"its {columns.report.name} is reported"
     if not experiment.predicts:
         which = f"search {experiment.search}" + (f" with {choice.name} on {choice.encoding}" if choice else "")
-        return [f"{which}: {experiment.budget:,} architectures evaluated; the best by {label}; {reported}"]
+        spent = f"{experiment.budget:,} architectures evaluated"
+        if experiment.seconds is not None:
+            spent = f"{experiment.budget_seconds:,g} s of training ({experiment.seconds.name})"
+        return [f"{which}: {spent}; the best by {label}; {reported}"]
     assert choice is not None
     chosen_from = f"the predictor's {experiment.count}" + (" and these" if experiment.protocol == "honest" else "")
     return [
@@ -115,12 +118,13 @@ def _predicted(summary: dict[str, Any]) -> list[str]:
 
 
 def _evaluated(summary: dict[str, Any]) -> list[str]:
-    lines = ["", "  seed     found    rank  regret  search s"]
+    timed = "spent_seconds" in summary["runs"][0]
+    lines = ["", "  seed     found    rank  regret  search s" + "  evaluations  seconds spent" * timed]
     for run in summary["runs"]:
         found = run["found"]
         lines.append(
             f"{run['seed']:6d}  {found['test_acc']:8.2f}  {found['rank']:6d}  {found['regret']:6.2f}  "
-            f"{run['search_s']:8.1f}"
+            f"{run['search_s']:8.1f}" + (f"  {run['evaluations']:11,d}  {run['spent_seconds']:13,.0f}" if timed else "")
         )
         if run["ended"]:
             lines.append(f"{'':8s}ended early: {run['ended']}")

@@ -104,8 +104,7 @@ class Reinforce(Strategy):
             reached = self._draw((), Controller.fresh(self._possible))
         for place in range(len(reached.evaluations), len(history)):
             before = history.evaluations[: place + 1]
-            code = self.space.to_codes([before[-1].arch])[0]
-            reached.controller.learn(code, self._expected(reached.controller), _reward(before), self.settings)
+            self._learn(reached.controller, self._shares(reached.controller), before)
             reached = self._draw(before, reached.controller)
         self._reached = reached
         return Proposal(
@@ -117,23 +116,27 @@ class Reinforce(Strategy):
         known = {self.candidates.key(evaluation.arch): place for place, evaluation in enumerate(evaluations)}
         rng = rng_for(self.seed, self.name, len(evaluations))
         for _ in range(self.settings.repeats):
-            drawn = self._sample(controller, rng)
+            shares = self._shares(controller)
+            drawn = self._sample(controller, shares, rng)
             if drawn is None:
                 break
             place = known.get(self.candidates.key(drawn))
             if place is None:
                 return _Reached(evaluations, controller, drawn)
-            code = self.space.to_codes([drawn])[0]
-            reward = _reward(evaluations[: place + 1])
-            controller.learn(code, self._expected(controller), reward, self.settings)
+            self._learn(controller, shares, evaluations[: place + 1])
         fresh = self.candidates.random(1, rng, known)
         return _Reached(evaluations, controller, fresh[0] if fresh else None)
 
-    def _sample(self, controller: Controller, rng: np.random.Generator) -> Any | None:
+    def _learn(self, controller: Controller, shares: np.ndarray | None, evaluations: Sequence[Evaluation]) -> None:
+        """From the last one's value. shares: of the controller as it is, see `_shares`."""
+        code = self.space.to_codes([evaluations[-1].arch])[0]
+        controller.learn(code, self._expected(controller, shares), _reward(evaluations), self.settings)
+
+    def _sample(self, controller: Controller, shares: np.ndarray | None, rng: np.random.Generator) -> Any | None:
         """An architecture by the controller's probabilities; None where its draws are no architectures."""
-        if isinstance(self.candidates, Pool):
-            shares = _shares(controller, self.candidates.codes)
-            return self.candidates.arch(int(rng.choice(len(shares), p=shares)))
+        if isinstance(self.candidates, Pool) and shares is not None:
+            reached = np.cumsum(shares)
+            return self.candidates.arch(int(np.searchsorted(reached, rng.random() * reached[-1], side="right")))
         logs = controller.log_probabilities()
         for _ in range(INVALID_TRIES):
             # The largest of log p + Gumbel noise is a draw from p; raised, because votes are not negative.
@@ -146,13 +149,30 @@ class Reinforce(Strategy):
                 continue
         return None
 
-    def _expected(self, controller: Controller) -> np.ndarray:
+    def _shares(self, controller: Controller) -> np.ndarray | None:
+        """(N,) the probabilities of a pool's members, adding up to 1; None in a whole space, which is not listed."""
+        if self._one_hot is None:
+            return None
+        logs = self._one_hot @ controller.log_probabilities()[self._possible].astype(np.float32)
+        shares = np.exp(logs - logs.max(), dtype=np.float64)
+        return shares / shares.sum()
+
+    def _expected(self, controller: Controller, shares: np.ndarray | None) -> np.ndarray:
         """(code_length, choices): the share of draws that make each choice."""
-        if not isinstance(self.candidates, Pool):
+        if shares is None or self._one_hot is None:
             return np.exp(controller.log_probabilities())
-        codes, choices = self.candidates.codes, controller.logits.shape[1]
-        shares = _shares(controller, codes)
-        return np.stack([np.bincount(column, weights=shares, minlength=choices) for column in codes.T])
+        found = np.zeros(controller.logits.shape)
+        found[self._possible] = shares.astype(np.float32) @ self._one_hot
+        return found
+
+    @cached_property
+    def _one_hot(self) -> np.ndarray | None:
+        """(N, possible choices) of a pool's members, in one precision: a step is two products with it."""
+        if not isinstance(self.candidates, Pool):
+            return None
+        codes = self.candidates.codes
+        positions, choices = np.nonzero(self._possible)
+        return (codes[:, positions] == choices).astype(np.float32)
 
     @cached_property
     def _possible(self) -> np.ndarray:
@@ -163,13 +183,6 @@ class Reinforce(Strategy):
             rng = rng_for(self.seed, "possible choices")
             codes = self.space.to_codes([self.space.sample(rng) for _ in range(PROBES)])
         return np.stack([np.bincount(column, minlength=self.space.choices) > 0 for column in codes.T])
-
-
-def _shares(controller: Controller, codes: np.ndarray) -> np.ndarray:
-    """(N,) the controller's probabilities of codes, adding up to 1."""
-    logs = controller.log_probabilities()[np.arange(codes.shape[1]), codes].sum(axis=1)
-    shares = np.exp(logs - logs.max())
-    return shares / shares.sum()
 
 
 def _reward(evaluations: Sequence[Evaluation]) -> float:

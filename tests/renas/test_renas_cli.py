@@ -361,6 +361,23 @@ def test_a_strategy_runs_on_true_evaluations(renas: Callable[..., Run], table: P
     assert "2 of 3 seeds are already there" in again.out
 
 
+@pytest.mark.parametrize("search", ["evolution", "random"])
+def test_a_budget_may_be_in_seconds(renas: Callable[..., Run], table: Path, tmp_path: Path, search: str):
+    """A column of accuracies stands for seconds."""
+    options = ("--data_path", table, "--search", search, "--seconds", "cifar10_valid_12", "--out", "out", "--seeds", 2)
+    cost = load_benchmark(table).column("cifar10_valid_12").values
+    limit = float(np.sort(cost)[:20].sum())
+    run = renas(*options, "--budget_seconds", limit)
+    assert run.code == 0, run.err
+    assert f"{limit:,g} s of training (cifar10_valid_12)" in run.out
+    for record in records_of(tmp_path / "out"):
+        assert record["spent_seconds"] == pytest.approx(cost[record["evaluated"]].sum())
+        assert record["spent_seconds"] <= limit
+        assert record["evaluations"] == len(record["evaluated"]) > 1
+    assert config_of(tmp_path / "out")["seconds"] == "cifar10_valid_12"
+    assert (tmp_path / "out" / "search.png").exists()
+
+
 @pytest.mark.usefixtures("_no_plots")
 def test_the_settings_of_a_strategy_are_of_the_run(renas: Callable[..., Run], table: Path, tmp_path: Path):
     options = ("--data_path", table, "--search", "evolution", "--train_num", 20)
@@ -461,6 +478,10 @@ UNUSED: list[tuple[tuple[object, ...], str]] = [
     (("--encoding", "one_hot"), "'lenet' learns from feature tensors"),
     (("--predictor", "boosting", "--encoding", "tensor"), "'boosting' learns from flat features"),
     (("--jobs", 0), "--jobs: '0'"),
+    (("--budget_seconds", 5), "--budget_seconds is for strategies; --search topk trains on a number"),
+    (("--search", "random", "--budget_seconds", 0), "--budget_seconds 0: must be above 0"),
+    (("--search", "random", "--seconds", "time"), "--seconds time is the column that --budget_seconds"),
+    (("--search", "random", "--budget_seconds", 5), "--seconds must name the column of training times"),
 ]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
 
 from common.benchmarks.table import BenchmarkTable
 from common.errors import InputError
-from renas.protocol import Columns, choose_columns
+from renas.protocol import Columns, choose_columns, choose_seconds
 
 ROWS = [91.0, 92.0, 93.0]
 FULL = (
@@ -104,3 +105,37 @@ def test_the_columns_are_the_tables_own(table):
     columns = choose_columns(full, "cifar10", "honest")
     assert columns.label is full.columns["cifar10_valid_200"]
     assert columns.report is full.columns["cifar10_test_200"]
+
+
+@pytest.mark.parametrize(
+    ("times", "name", "expected"),
+    [
+        (("latency", "train_seconds"), None, "train_seconds"),
+        (("train_seconds_12", "train_seconds_200"), None, "train_seconds_200"),
+        (("latency", "train_seconds"), "latency", "latency"),
+    ],
+)
+def test_the_column_of_seconds(table, times, name, expected):
+    made = table(*FULL[:4], *times)
+    assert choose_seconds(made, choose_columns(made), name).name == expected
+
+
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        ((), "--seconds must name the column"),
+        (("latency",), "none by its name; the table has: latency"),
+        (("fit_seconds", "train_seconds"), r"\(fit_seconds, train_seconds\)"),
+    ],
+)
+def test_no_or_several_columns_of_seconds_are_refused(table, times, said):
+    made = table(*FULL[:4], *times)
+    with pytest.raises(InputError, match=said):
+        choose_seconds(made, choose_columns(made))
+
+
+def test_seconds_that_are_missing_or_below_zero_are_refused(make_table):
+    for wrong in (math.nan, -1.0):
+        made = make_table(cifar10_valid_12=ROWS, cifar10_test_12=ROWS, seconds=[1.0, wrong, 2.0])
+        with pytest.raises(InputError, match="seconds of 1 architectures"):
+            choose_seconds(made, choose_columns(made))

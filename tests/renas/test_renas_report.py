@@ -277,7 +277,7 @@ def test_the_search_plot_shows_median_quartiles_and_random_search(table: Benchma
 def test_a_search_that_ended_early_stays_where_it_was(table: BenchmarkTable):
     report = table.column("cifar10_test_200").values
     experiment = replace(an_experiment(table), search="random", n_train=7, count=3)
-    curve = best_so_far(experiment, a_strategy_record(0, evaluated=[5]))
+    curve = best_so_far(experiment, a_strategy_record(0, evaluated=[5]), 10)
     assert curve.tolist() == [report[5]] * 10
 
 

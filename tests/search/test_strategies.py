@@ -12,6 +12,7 @@ from bowl import Bowl, quick_strategy
 from common.errors import InputError
 from common.evaluators.base import NO_BOUNDS, Bounds, Outcome
 from common.search import STRATEGIES, History, Pool, Proposal, Strategy, make_strategy, run_search
+from common.search.time_limit import TimeLimit
 from common.spaces import SearchSpace, make_space
 
 # Those of other packages have parts and records of their own, and are tested there.
@@ -147,3 +148,26 @@ def test_a_strategy_of_ones_own_is_reached_by_import_path() -> None:
     strategy = make_strategy(f"{__file__}:OwnStrategy", space, 0, pool=members)
     found = keys(space, run_search(strategy, Bowl(space), 9).history.archs)
     assert found == sorted(keys(space, members))
+
+
+# budgets in seconds ------------------------------------------------------------------------------------------------
+
+
+def test_a_time_limit_changes_nothing_but_where_the_search_ends(name: str) -> None:
+    """The same evaluations as without, up to the first that the seconds left do not pay for."""
+    space = make_space("macro")
+
+    def seconds(arch: Any) -> float:
+        return 1.0 + float(space.to_codes([arch])[0].sum())
+
+    free = search(quick_strategy(name, space, 3)).archs
+    spent = np.cumsum([seconds(arch) for arch in free])
+    for limit in (spent[0], spent[30], spent[30] + 0.5):
+        made = run_search(TimeLimit(quick_strategy(name, space, 3), seconds, limit), Bowl(space), BUDGET)
+        expected = int(np.sum(spent <= limit))
+        # A strategy of rounds may be asked once more after a cut: what follows then must fit as well.
+        assert made.history.archs[:expected] == free[:expected]
+        assert sum(map(seconds, made.history.archs)) <= limit
+        assert made.ended == ""
+    nothing = run_search(TimeLimit(quick_strategy(name, space, 3), seconds, 0.5), Bowl(space), BUDGET)
+    assert (len(nothing.history), nothing.ended) == (0, "no evaluation in 0.5 s")
