@@ -107,6 +107,15 @@ SETS = {
         network=NARROW101,
     ),
     "macro": StudySet("NAS-Bench-Macro", "nasbench_macro/nas-bench-macro_cifar10.json", ("cifar10_test_50",), 300, 16),
+    "macro_dev": StudySet(
+        "NAS-Bench-Macro, development",
+        "nasbench_macro/nas-bench-macro_cifar10.json",
+        ("cifar10_test_50",),
+        100,
+        16,
+        development=True,
+        after="macro",
+    ),
     "darts500": StudySet(
         "DARTS, 200 epochs", "darts/darts_cifar10_500.csv", ("cifar10_valid_200",), 300, 16, network=SMALL_DARTS
     ),
