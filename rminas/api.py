@@ -17,6 +17,7 @@ from common.datasets import data_set
 from common.devices import device_title, pick_device
 from common.errors import InputError
 from common.evaluators import EVALUATORS, Context, Evaluator, make_evaluator
+from common.evaluators.composite import Several, leaves
 from common.execution import EXECUTORS, Executor
 from common.execution.processes import usable_cores
 from common.progress import ProgressBar
@@ -27,7 +28,7 @@ from common.search.screening import Screening
 from rminas.accuracy import AccuracyTable
 from rminas.config import Config, Optim, Train, load_config
 from rminas.inputs import Inputs, make_search_space
-from rminas.ranking import draw_archs, evaluate_list, summarize_ranking
+from rminas.ranking import draw_archs, evaluate_list, joined, split, summarize_ranking
 from rminas.report import as_loss, rank_report, summarize, terminal_report, write_rank_plot, write_search_plot
 from rminas.rng import rng_for
 from rminas.search import (
@@ -154,9 +155,7 @@ def rank_config(
         file = settings.benchmark.zero_cost
         zero_cost = load_scores(file, job.space) if file else {}
         job.start()
-        histories = {
-            seed: {name: _evaluate_list(job, name, seed, archs) for name in names} for seed, archs in drawn.items()
-        }
+        histories = {seed: _evaluate_lists(job, names, seed, archs) for seed, archs in drawn.items()}
         runs = [
             summarize_ranking(seed, drawn[seed], made, job.accuracies, zero_cost) for seed, made in histories.items()
         ]
@@ -200,6 +199,7 @@ class _Job:
         )
         self.folder: RunFolder
         self.records: list[dict[str, Any]] = []
+        self._contexts: dict[int, Context] = {}
         self._evaluators: dict[tuple[str, int], Evaluator] = {}
         self._executors: dict[str, Executor] = {}
 
@@ -215,7 +215,9 @@ class _Job:
     def evaluator(self, name: str, seed: int) -> Evaluator:
         made = self._evaluators.get((name, seed))
         if made is None:
-            made = self._evaluators[name, seed] = make_evaluator(name, self.context.with_seed(seed))
+            # One context a seed: evaluators that have the same batch can share passes.
+            context = self._contexts.setdefault(seed, self.context.with_seed(seed))
+            made = self._evaluators[name, seed] = make_evaluator(name, context)
             self.bar.close()
         return made
 
@@ -368,18 +370,45 @@ def _evaluate_finals(job: _Job, seed: int, archs: Sequence[Any]) -> History:
         return evaluate_list(archs, job.evaluator(name, seed), job.executor(name), past, keep)
 
 
-def _evaluate_list(job: _Job, name: str, seed: int, archs: Sequence[Any]) -> History:
-    evaluator = job.evaluator(name, seed)
-    past = job.past((record for record in job.records if record.get("evaluator") == name), name, seed)
-    done = _Progress(past)
-    with ProgressBar(len(archs), f"seed {seed}, {name}", "cell") as bar:
+def _evaluate_lists(job: _Job, names: Sequence[str], seed: int, archs: Sequence[Any]) -> dict[str, History]:
+    """What every evaluator says of the architectures; those that can share passes through a network do."""
+    from common.evaluators.training_free import TrainingFree
+
+    past = {
+        name: job.past((record for record in job.records if record.get("evaluator") == name), name, seed)
+        for name in names
+    }
+    groups: dict[Any, list[str]] = {}
+    for name in names:
+        shares = any(isinstance(leaf, TrainingFree) for leaf in leaves(job.evaluator(name, seed)))
+        groups.setdefault(frozenset(past[name]) if shares and len(past[name]) < len(archs) else name, []).append(name)
+    made: dict[str, History] = {}
+    for group in groups.values():
+        made |= _evaluate_group(job, group, seed, archs, [past[name] for name in group])
+    return {name: made[name] for name in names}
+
+
+def _evaluate_group(
+    job: _Job, names: Sequence[str], seed: int, archs: Sequence[Any], pasts: Sequence[Mapping[int, Evaluation]]
+) -> dict[str, History]:
+    """The same of evaluators of whose evaluations the same are left to make; each gets an equal share of the time."""
+    parts = [job.evaluator(name, seed) for name in names]
+    lone = len(parts) == 1
+    past = pasts[0] if lone else {i: joined([past[i] for past in pasts]) for i in pasts[0]}
+    done = _Progress(pasts[0])
+    with ProgressBar(len(archs), f"seed {seed}, {', '.join(names)}", "cell") as bar:
 
         def keep(evaluation: Evaluation, history: History) -> None:
-            job.folder.append({"evaluator": name} | evaluation.record(job.space, seed))
-            done.add(evaluation, None)
-            bar.show(done.count, done.said("", name), before=done.count - 1)
+            shares = [evaluation] if lone else split(evaluation)
+            for name, share in zip(names, shares, strict=True):
+                job.folder.append({"evaluator": name} | share.record(job.space, seed))
+            done.add(shares[0], None)
+            bar.show(done.count, done.said("", names[0]), before=done.count - 1)
 
-        return evaluate_list(archs, evaluator, job.executor(name), past, keep)
+        evaluator = parts[0] if lone else Several(tuple(parts))
+        history = evaluate_list(archs, evaluator, job.executor(names[0]), past, keep)
+    shares = [[evaluation] if lone else split(evaluation) for evaluation in history]
+    return {name: History(tuple(share[k] for share in shares)) for k, name in enumerate(names)}
 
 
 class _Progress:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from common.errors import InputError
-from common.evaluators.base import Evaluator
+from common.evaluators.base import Evaluator, Outcome
 from common.execution.base import Executor
 from common.metrics import kendall_tau, spearman, tau_interval
 from common.search import Evaluation, History, Proposal, Strategy, run_search
@@ -90,6 +90,20 @@ def evaluate_list(
     Raises: InputError when `past` holds others.
     """
     return run_search(GivenList(archs), evaluator, len(archs), executor, None, past, on_evaluation).history
+
+
+def joined(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """The evaluation by `Several` evaluators of the evaluations of one architecture by each of them."""
+    first, values = evaluations[0], np.array([evaluation.value for evaluation in evaluations])
+    evaluate_s, propose_s = (sum(getattr(e, key) for e in evaluations) for key in ("evaluate_s", "propose_s"))
+    return replace(first, outcome=Outcome(first.value, values), evaluate_s=evaluate_s, propose_s=propose_s)
+
+
+def split(evaluation: Evaluation) -> list[Evaluation]:
+    """Of an evaluation by `Several` evaluators those by each of them, which took an equal share of its time."""
+    values = evaluation.outcome.trajectory.tolist()
+    times = {key: getattr(evaluation, key) / len(values) for key in ("evaluate_s", "propose_s")}
+    return [replace(evaluation, outcome=Outcome(value), **times) for value in values]
 
 
 def summarize_ranking(

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from common.errors import InputError
-from common.evaluators.base import NO_BOUNDS, Bounds, Evaluator, Outcome
+from common.evaluators.base import Evaluator, Outcome
+from common.evaluators.composite import Composite
 from common.evaluators.context import Context
 from common.metrics import kendall_tau
 from common.seeds import rng_for
@@ -63,7 +64,7 @@ def _weights(values: np.ndarray, how: str) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class Combination(Evaluator):
+class Combination(Composite):
     """The sum of the log ranks that several evaluators give an architecture among a fixed random sample.
 
     The sample depends on the space and the seed alone, so that the value does not depend on the company. A rank is made
@@ -94,10 +95,8 @@ class Combination(Evaluator):
     def name(self) -> str:  # type: ignore[override]
         return "+".join(part.name for part in self.parts)
 
-    def evaluate(self, arch: Any, bounds: Bounds = NO_BOUNDS) -> Outcome:
-        from common.evaluators.training_free import evaluate_each
-
-        values = [outcome.value for outcome in evaluate_each(self.parts, arch)]
+    def join(self, outcomes: Sequence[Outcome]) -> Outcome:
+        values = [outcome.value for outcome in outcomes]
         if -math.inf in values or any(map(math.isnan, values)):
             return Outcome(-math.inf if -math.inf in values else math.nan)
         sample, weights = self._sample

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from common.evaluators.base import NO_BOUNDS, Bounds, Evaluator, Outcome
+from common.evaluators.composite import Composite, leaves
 from common.evaluators.context import Context, build_seeded
 from common.evaluators.passes import Score, evaluate_scores
 from common.seeds import rng_for
@@ -48,19 +49,26 @@ class TrainingFree(Evaluator):
 def evaluate_each(evaluators: Sequence[Evaluator], arch: Any) -> list[Outcome]:
     """The outcomes that several evaluators give one architecture, the same as one by one.
 
-    Training-free scores of the same batch and seed share the network, and as many passes through it as they can.
+    Training-free scores of the same batch and seed, parts of composites among them, share the network, and as many
+    passes through it as they can.
     """
+    asked = [leaf for evaluator in evaluators for leaf in leaves(evaluator)]
     found: dict[int, Outcome] = {}
-    for position, evaluator in enumerate(evaluators):
-        if position in found:
+    for leaf in asked:
+        if id(leaf) in found:
             continue
-        if not isinstance(evaluator, TrainingFree):
-            found[position] = evaluator.evaluate(arch)
+        if not isinstance(leaf, TrainingFree):
+            found[id(leaf)] = leaf.evaluate(arch)
             continue
-        alike = {p: e for p, e in enumerate(evaluators) if isinstance(e, TrainingFree) and _same_task(e, evaluator)}
-        values = _values(list(alike.values()), arch)
-        found |= {p: Outcome(value) for p, value in zip(alike, values, strict=True)}
-    return [found[position] for position in range(len(evaluators))]
+        alike = [e for e in asked if isinstance(e, TrainingFree) and _same_task(e, leaf)]
+        found |= {id(e): Outcome(value) for e, value in zip(alike, _values(alike, arch), strict=True)}
+
+    def outcome(evaluator: Evaluator) -> Outcome:
+        if isinstance(evaluator, Composite):
+            return evaluator.join([outcome(part) for part in evaluator.parts])
+        return found[id(evaluator)]
+
+    return [outcome(evaluator) for evaluator in evaluators]
 
 
 def _same_task(a: TrainingFree, b: TrainingFree) -> bool:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common.errors import InputError
-from common.evaluators import EVALUATORS, Context, Evaluator, Outcome, make_evaluator
+from common.evaluators import EVALUATORS, Context, Evaluator, Outcome, make_evaluator, training_free
+from common.evaluators.composite import Several
 from common.evaluators.context import build_seeded
 from common.evaluators.passes import PATTERNS, SIGNS, Pass, PassScore, evaluate_scores, reads, unchanged
 from common.evaluators.training_free import evaluate_each
@@ -372,6 +373,26 @@ def test_evaluators_of_one_batch_share_their_network_and_say_the_same():
     assert [outcome.value for outcome in evaluate_each(evaluators, DEAD)][2:] == [-math.inf] * 4
     restored = pickle.loads(pickle.dumps(evaluators))  # as an executor sends them
     assert restored[0].x is restored[3].x
+
+
+def test_composites_share_passes_with_each_other_and_with_what_is_beside_them(monkeypatch: pytest.MonkeyPatch):
+    context = digits()
+    asked = ["naswot+jacov", "snip", "jacov+params"]
+    evaluators = [make_evaluator(name, context) for name in asked]
+    evaluators.append(Several((evaluators[0], make_evaluator("zen", context))))  # composites of composites too
+    alone = [evaluator.evaluate(CELL) for evaluator in evaluators]
+    built: list[Any] = []
+    monkeypatch.setattr(
+        training_free,
+        "build_seeded",
+        lambda *args, build=training_free.build_seeded: built.append(args) or build(*args),
+    )
+    together = evaluate_each(evaluators, CELL)
+    assert len(built) == 1
+    assert [outcome.value for outcome in together] == pytest.approx([outcome.value for outcome in alone], rel=1e-6)
+    assert together[-1].trajectory == pytest.approx(alone[-1].trajectory, rel=1e-6)
+    assert together[-1].trajectory[0] == together[0].value
+    assert evaluators[-1].name == "naswot+jacov,zen"
 
 
 def test_values_depend_on_the_seed():

@@ -171,6 +171,55 @@ def test_several_evaluators_are_ranked_in_one_table(tmp_path: Path, weights: str
     assert again.summary["runs"][0]["kendall_tau_by_step"] == []
 
 
+@pytest.fixture
+def networks_built(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The architectures whose untrained networks scores have asked for."""
+    from common.evaluators import training_free
+
+    asked: list[Any] = []
+
+    def build(space: Any, arch: Any, *args: Any) -> Any:
+        asked.append(arch)
+        return build_seeded(space, arch, *args)
+
+    build_seeded = training_free.build_seeded
+    monkeypatch.setattr(training_free, "build_seeded", build)
+    return asked
+
+
+def test_scores_that_are_ranked_together_share_their_networks_and_say_what_they_say_alone(
+    tmp_path: Path, networks_built: list[Any]
+):
+    names = ["naswot", "params", "jacov", "zen"]
+    together = rminas.rank(None, 6, names, **TINY, out_dir=str(tmp_path), name="together")
+    assert len(networks_built) == 6
+    for name in names:
+        alone = rminas.rank(None, 6, [name], **TINY, out_dir=str(tmp_path), name=name)
+        for one, other in zip(together.histories[0][name], alone.histories[0][name], strict=True):
+            assert one.arch == other.arch
+            assert one.value == pytest.approx(other.value, rel=1e-6)
+    records = [json.loads(line) for line in (together.folder / "evaluations.jsonl").read_text().splitlines()]
+    assert sorted((record["evaluator"], record["index"]) for record in records) == sorted(
+        (name, index) for name in names for index in range(6)
+    )
+    shared = {record["evaluate_s"] for record in records if record["index"] == 3 and record["evaluator"] != "params"}
+    assert len(shared) == 1  # an equal share of the time each
+
+
+def test_a_ranking_of_scores_that_share_networks_goes_on_where_it_was_killed(tmp_path: Path, networks_built: list[Any]):
+    names = ["naswot", "jacov", "snip"]
+    whole = rminas.rank(None, 6, names, **TINY, out_dir=str(tmp_path), name="whole")
+    records = (whole.folder / "evaluations.jsonl").read_text().splitlines()
+    for kept, missing in ((3 * 2, 4), (3 * 2 + 1, 4 + 3), (3 * 6, 0)):  # one of three scores of the third is kept
+        (whole.folder / "evaluations.jsonl").write_text("".join(line + "\n" for line in records[:kept]))
+        networks_built.clear()
+        again = rminas.rank(None, 6, names, **TINY, out_dir=str(tmp_path), name="whole")
+        assert len(networks_built) == missing
+        for name in names:
+            assert again.histories[0][name].values == pytest.approx(whole.histories[0][name].values, rel=1e-6)
+        assert len((whole.folder / "evaluations.jsonl").read_text().splitlines()) == 3 * 6
+
+
 # strategies, elections, executors ------------------------------------------------------------------------------------
 
 
