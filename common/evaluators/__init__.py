@@ -35,6 +35,7 @@ EVALUATORS = Registry(
         "grasp": "common.evaluators.grasp:grasp",
         "jacov": "common.evaluators.jacov:jacov",
         "l2_norm": "common.evaluators.l2_norm:l2_norm",
+        "mean_field": "common.evaluators.receptive_field:mean_field",
         "naswot": "common.evaluators.naswot:naswot",
         "plain": "common.evaluators.plain:plain",
         "receptive_field": "common.evaluators.receptive_field:receptive_field",

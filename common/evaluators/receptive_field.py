@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from common.evaluators.passes import GRADIENTS, Pass, reads
+
+Number = TypeVar("Number", int, float)
 
 # What autograd calls the layers that change the distance between two neighbouring features.
 _CONVOLUTION, _POOLINGS = "ConvolutionBackward", ("AvgPool", "MaxPool")
@@ -18,19 +20,40 @@ def receptive_field(run: Pass) -> float:
     (r - 1) stride + dilation (kernel - 1) + 1, the maximum over all paths; poolings count by their stride alone, for
     what they gather is not learnt. Of the graph and not of the weights; found for any network in what autograd records.
     Attention, and linear layers over positions, are not seen. 1 for a network without such convolutions, 0 where the
-    logits do not depend on the images. As a score of architectures it is ours: see `combined`.
+    logits do not depend on the images. As a score of architectures it is ours.
     """
-    fields: dict[Any, int] = {run.logits.grad_fn: 1}  # node of the graph -> field at what it makes
-    for node in reversed(_inputs_first(run.logits.grad_fn)):
+    return _fields(run)[0]
+
+
+@reads(GRADIENTS)
+def mean_field(run: Pass) -> float:
+    """The mean over all paths from the last features to the images of the `receptive_field` along each of them.
+
+    Ours. Where one path of many has convolutions that see far, most of what a feature says was gathered from close by,
+    which the widest field does not tell. Each path of the graph counts the same. 0 as above.
+    """
+    return _fields(run)[1]
+
+
+def _fields(run: Pass) -> tuple[float, float]:
+    """The widest receptive field over all paths, and their mean."""
+    root = run.logits.grad_fn
+    widest: dict[Any, int] = {root: 1}  # node of the graph -> field at what it makes
+    # ... and of the paths to it: how many (whole numbers, for they may be beyond what a float holds), and their mean.
+    paths, mean = {root: 1}, {root: 1.0}
+    for node in reversed(_inputs_first(root)):
         if getattr(node, "variable", None) is run.x:
-            return float(fields[node])
-        field = _behind(node, fields[node])
+            return float(widest[node]), mean[node]
+        field, average = _behind(node, widest[node]), _behind(node, mean[node])
         for source, _ in node.next_functions:
-            fields[source] = max(fields.get(source, 0), field)
-    return 0.0
+            widest[source] = max(widest.get(source, 0), field)
+            paths[source] = paths.get(source, 0) + paths[node]
+            before = mean.get(source, 0.0)
+            mean[source] = before + (average - before) * (paths[node] / paths[source])
+    return 0.0, 0.0
 
 
-def _behind(node: Any, field: int) -> int:
+def _behind(node: Any, field: Number) -> Number:
     """The field at a node's input, from that at its output."""
     name = node.name()
     if name.startswith(_CONVOLUTION):
