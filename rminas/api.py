@@ -329,7 +329,8 @@ def make_executor(name: str, population: int, evaluator: Evaluator, sample: Any,
     """
     if name == "auto":
         name = "serial"
-        if evaluator.name == TRAINED and device.type == "cpu" and (population or usable_cores()) > 1:
+        trains = any(leaf.name == TRAINED for leaf in leaves(evaluator))
+        if trains and device.type == "cpu" and (population or usable_cores()) > 1:
             name = "processes"
         elif evaluator.name == TRAINED and device.type != "cpu" and evaluator.fuses(sample):  # type: ignore[attr-defined]
             name = "together"

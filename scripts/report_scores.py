@@ -12,15 +12,32 @@ from study_scores import OTHERS, PASS, PUBLISHED, RESULTS, SETS, StudySet, merge
 
 from common.cli import OneLineParser, run_command
 from common.evaluators.combination import combine
-from common.evaluators.combined import CHANCES, POWER
+from common.evaluators.combined import CHANCES
 from common.metrics import kendall_tau, spearman
+from common.predictors import make_predictor
 from common.runs import RunFolder, write_atomic
 from common.seeds import rng_for
+from common.spaces import make_space
+from rminas.combined_rmi import with_loss
 
 PROG = "python scripts/report_scores.py"
 SIDE = 32  # pixels, of all sets
 UPDATES_PUBLISHED = 151  # forward passes of a candidate of the published search, the last one without an update
 RESAMPLES = 200
+TRAINED_ON = "nasbench201"  # the space of all sets with RMI losses
+STEPS = (5, 10, 20, 30, 60)  # updates after which the RMI loss is looked at
+# (score, set, column, tau to be reached, share of the published RMI's GFLOP that it may cost)
+GOALS = (
+    ("combined", "nb201", "cifar10_test_200", 0.76, 1 / 50),
+    ("combined", "nb201", "cifar100_test_200", 0.75, 1 / 50),
+    ("combined", "nb201", "imagenet16_120_test_200", 0.70, 1 / 50),
+    ("combined_rmi", "nb201", "cifar10_test_200", 0.80, 1 / 5),
+    ("combined_rmi", "nb201", "cifar100_test_200", 0.78, 1 / 5),
+    ("combined_rmi", "nb201", "imagenet16_120_test_200", 0.74, 1 / 5),
+    ("combined", "nb101", "cifar10_valid_108", 0.58, 1 / 50),
+    ("combined", "macro", "cifar10_test_50", 0.65, 1 / 50),
+    ("combined", "darts500", "cifar10_valid_200", 0.50, 1 / 50),
+)
 # What sums of log ranks are tried of, and how many at once.
 CANDIDATES = ("params", "flops", "naswot", "swap", "jacov", "synflow", "zen", "zico", "l2_norm", "receptive_field")
 MOST = 3
@@ -38,16 +55,24 @@ class Measured:
         self.scores: Values = {key: _array(r["scores"][key] for r in self.records) for key in wanted}
         self.accuracy: Values = {key: _array(r["accuracy"][key] for r in self.records) for key in self.set.columns}
         if {"zico", "jacov", "receptive_field"} <= wanted:
-            self.scores |= {"combined": self.combined(True), "first choice": self.combined(False)}
+            self.scores["former"] = self._former()
+        self.trained = np.flatnonzero([record.get("rmi") is not None for record in self.records])
+        losses = [self.records[row]["rmi"] for row in self.trained]
+        self.losses = np.array(losses, dtype=np.float64).reshape(len(losses), -1)  # (rows of `trained`, updates + 1)
 
-    def combined(self, chosen: bool) -> np.ndarray:
-        """`common.evaluators.combined` from its parts; or the first choice, with parameters and naswot for ZiCo."""
+    def _former(self) -> np.ndarray:
+        """3 log ZiCo + log field - log correlation, the combination before the present one."""
         batch, scores = self.set.batch_size, self.scores
         field = np.log(np.clip(scores["receptive_field"], 1, 2 * SIDE - 1))
-        limit = CHANCES * batch / (2 * 3 * SIDE**2)
-        rest = field - np.log(np.maximum(-scores["jacov"] / batch - 1, limit))
-        size = np.log(scores["params"]) + scores["naswot"] / batch
-        return rest + (POWER * np.log(np.maximum(scores["zico"], 1)) if chosen else size)
+        apart = -np.log(np.maximum(-scores["jacov"] / batch - 1, CHANCES * batch / (2 * 3 * SIDE**2)))
+        return np.asarray(3 * np.log(np.maximum(scores["zico"], 1)) + field + apart)
+
+    def of(self, score: str, column: str) -> tuple[np.ndarray, np.ndarray]:
+        """A score and the accuracies of the architectures that it is known of."""
+        if score == "combined_rmi":
+            rows = self.trained
+            return with_loss(self.scores["combined"][rows], self.losses), self.accuracy[column][rows]
+        return self.scores[score], self.accuracy[column]
 
 
 def _array(values: Any) -> np.ndarray:
@@ -88,7 +113,12 @@ def write_report(folder: Path) -> str:
     lines = ["# Training-free scores and their combination", "", INTRODUCTION, ""]
     lines += ["## Ours against the published values", "", REFERENCE, "", *_reference(measured), ""]
     reported = [found for found in measured if not found.set.development]
+    price = json.loads((folder / "price.json").read_text()) if (folder / "price.json").exists() else {}
+    lines += ["## Goals", "", *_goals(reported, price), ""]
     lines += ["## How they order architectures", "", ORDER, "", *_taus(reported, measured), ""]
+    for found in measured:
+        if len(found.losses):
+            lines += [f"## What the RMI loss adds: {found.set.title}", "", RMI, "", *_rmi(found), ""]
     lines += [
         "## What it was chosen on",
         "",
@@ -96,8 +126,8 @@ def write_report(folder: Path) -> str:
         "",
         *_taus([m for m in measured if m.set.development and len(m.scores) > 5], []),
     ]
-    if (folder / "price.json").exists():
-        lines += ["", "## What they cost", "", *_prices(json.loads((folder / "price.json").read_text()))]
+    if price:
+        lines += ["", "## What they cost", "", *_prices(price)]
     return "\n".join(lines) + "\n"
 
 
@@ -127,7 +157,8 @@ def _taus(sets: list[Measured], measured: list[Measured]) -> list[str]:
     lines.append("|---" * (1 + len(columns)) + "|")
     rows: list[tuple[str, list[np.ndarray]]] = [
         ("**combined**", [m.scores["combined"] for m, _ in columns]),
-        ("the first choice", [m.scores["first choice"] for m, _ in columns]),
+        ("steady", [m.scores["steady"] for m, _ in columns]),
+        ("the former combination", [m.scores["former"] for m, _ in columns]),
     ]
     parts = ("params", "naswot", "zico", "jacov", "receptive_field")
     rows += [
@@ -146,7 +177,7 @@ def _taus(sets: list[Measured], measured: list[Measured]) -> list[str]:
                 [combine(np.stack([m.scores[c] for c in chosen[m.name]])) for m, _ in columns],
             )
         )
-    rows += [(name, [m.scores[name] for m, _ in columns]) for name in ("params", "flops", *PASS, *OTHERS)]
+    rows += [(name, [m.scores[name] for m, _ in columns]) for name in ("params", "flops", *PASS, *OTHERS, "mean_field")]
     for title, values in rows:
         cells = [with_interval(v, m.accuracy[c]) for v, (m, c) in zip(values, columns, strict=True)]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
@@ -154,6 +185,62 @@ def _taus(sets: list[Measured], measured: list[Measured]) -> list[str]:
         said = "; ".join(f"{m.set.title}: {' + '.join(chosen[m.name])}" for m in sets)
         lines += ["", f"Chosen on the other spaces' development sets: {said}."]
     return lines
+
+
+def _goals(reported: list[Measured], price: dict[str, Any]) -> list[str]:
+    lines = [
+        "| score | architectures | tau | goal | reached | GFLOP, share of RMI's | allowed |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for score, name, column, goal, allowed in GOALS:
+        found = next((m for m in reported if m.name == name), None)
+        if found is None or not len(found.of(score, column)[1]):
+            continue
+        values, accuracy = found.of(score, column)
+        share = _share(price, score) if price else float("nan")
+        cells = [
+            score,
+            f"{found.set.title}, {column} (n = {len(values)})",
+            with_interval(values, accuracy),
+            f"{goal:.2f}",
+            "yes" if tau(values, accuracy) >= goal and share <= allowed else "no",
+            f"1/{1 / share:.0f}",
+            f"1/{1 / allowed:.0f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _share(price: dict[str, Any], score: str) -> float:
+    """Of the published RMI's GFLOP, the median over cells."""
+    rmi = next(name for name in price["flops"] if name.startswith("rmi"))
+    full = np.array(price["flops"][rmi]) * UPDATES_PUBLISHED / (price["rmi_updates"] + 1)
+    return float(np.median(np.array(price["flops"][score]) / full))
+
+
+def _rmi(found: Measured) -> list[str]:
+    """The loss after some updates, by itself, smoothed, and in the combination."""
+    space = make_space(TRAINED_ON)
+    archs = [space.parse(found.records[row]["arch"]) for row in found.trained]
+    combined = found.scores["combined"][found.trained]
+    rows: list[tuple[str, np.ndarray]] = [("combined alone", combined)]
+    for step in (step for step in STEPS if step < found.losses.shape[1]):
+        losses = found.losses[:, : step + 1]
+        value = -np.log(losses[:, -1])
+        ranker = make_predictor("gp").fit(archs=archs, values=value, space=space)
+        rows += [
+            (f"loss after {step} updates", value),
+            (f"loss after {step} updates, smoothed", ranker.predict(archs)),
+            (f"combined and the losses up to {step}", with_loss(combined, losses)),
+        ]
+    columns = [*found.accuracy]
+    lines = ["| | " + " | ".join(columns) + " |", "|---" * (1 + len(columns)) + "|"]
+    for title, values in rows:
+        cells = [with_interval(values, found.accuracy[column][found.trained]) for column in columns]
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    seconds = np.median([found.records[row]["rmi_cpu_s"] for row in found.trained])
+    said = f"a training of {found.losses.shape[1] - 1} updates took {seconds:.1f} CPU s (median, others were at work)"
+    return [*lines, "", f"n = {len(archs)}; {said}."]
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
@@ -204,6 +291,9 @@ NAS-Bench-201 and Macro as published (64 and 16 images); NAS-Bench-101 with 16 i
 DARTS with 16 channels and 8 cells (16 images). CIFAR-100 and ImageNet16-120 are ordered by the scores on CIFAR-10
 images. Kendall tau with 95 % intervals (of the architectures; the seed of weights and batch is one). Every record has
 the revision that made it; a + there stands for an edit of another file that was not committed yet."""
+RMI = """The RMI loss as `combined_rmi` takes it, of the shallow network (one cell a stage) and a batch of 32 images.
+"Smoothed" is the prediction of a Gaussian process on graph features that was fitted to the losses of the sample itself;
+no accuracy is used. `combined` here is on 32 images."""
 REFERENCE = """Spearman correlation of our values with NAS-Bench-Suite-Zero's columns, over the same architectures.
 What is below .95 and why: `jacov` and `plain` are noise around one value in NAS-Bench-101 and DARTS (gradients are
 not correlated there) and `plain` everywhere (weights before a batch norm add 0); params, FLOPs and `l2_norm` of

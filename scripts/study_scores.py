@@ -29,11 +29,11 @@ from common.spaces import SearchSpace
 PROG = "python scripts/study_scores.py"
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs/results/scores"
-UPDATES = 30  # of the RMI loss
 SEED = 0  # of the samples, the batch and the weights
 
 PASS = ("naswot", "swap", "jacov", "grad_norm", "snip", "fisher", "plain", "l2_norm")
 OTHERS = ("synflow", "zen", "zico", "receptive_field")
+OURS = ("mean_field", "combined", "steady")  # on as many images as without any setting, in every space
 NB201_ZERO_COST = "nasbench201/zero_cost_proxies_cifar10.csv"
 NB101_ZERO_COST = "nasbench101/zero_cost_292.csv"
 # Names of the published columns, where they are not ours.
@@ -60,7 +60,7 @@ class StudySet:
     without: str = ""
     after: str = ""
     network: tuple[tuple[str, int], ...] = ()
-    scores: tuple[str, ...] = PASS + OTHERS
+    scores: tuple[str, ...] = PASS + OTHERS + OURS
 
 
 NB201, NB101 = "nasbench201/accuracy_full.csv", "nasbench101/valid_20001.csv"
@@ -212,14 +212,15 @@ def measure(name: str, data: Path, limit: int, folder: Path) -> None:
 
 
 def train(name: str, data: Path, limit: int, folder: Path) -> None:
-    """RMI losses of a measured set's first architectures, as further records in its folder."""
+    """RMI losses, as `combined_rmi` takes them, of a measured set's first architectures, as records in its folder."""
     import torch
 
     torch.set_num_threads(1)
     with RunFolder.open(folder / name, json.loads((folder / name / "config.json").read_text())) as run:
         table = load_table(SETS[name], data)
         assert table.space is not None
-        rmi = make_evaluator("rmi", rmi_context(table.space, data, UPDATES))
+        made: Any = make_evaluator("combined_rmi", rmi_context(table.space, data))
+        _, rmi = made.parts
         for text, record in [*merged(run.records()).items()][:limit]:
             if "rmi" not in record:
                 started = time.process_time()
@@ -230,7 +231,7 @@ def train(name: str, data: Path, limit: int, folder: Path) -> None:
                 )
 
 
-def rmi_context(space: SearchSpace, data: Path, updates: int) -> Context:
+def rmi_context(space: SearchSpace, data: Path, updates: int = 0) -> Context:
     """What the RMI loss of the published CIFAR-10 search is computed from, but for the number of updates."""
     from common.networks.teachers import load_teacher
     from common.training.population import CandidateSettings
@@ -248,7 +249,7 @@ def image_context(space: SearchSpace, data: Path, batch_size: int) -> Context:
         space,
         SEED,
         load_images=lambda: load_images("cifar10", data / "cifar/cifar10_subset.npz"),
-        settings={score: {"batch_size": batch_size} for score in EVALUATORS},
+        settings={score: {"batch_size": batch_size} for score in EVALUATORS if score not in OURS},
     )
 
 
@@ -280,9 +281,10 @@ def price(data: Path, folder: Path, cells: int = 3, updates: int = 7) -> None:
     space = table.space
     assert space is not None
     context = image_context(space, data, 32)
-    scores = (*PASS, *OTHERS, "combined", "grasp")
+    scores = (*PASS, *OTHERS, *OURS, "grasp")
     asked = {score: [make_evaluator(score, context)] for score in scores}
     asked["all of one pass"] = [make_evaluator(score, context) for score in (*PASS, "receptive_field", "combined")]
+    asked["combined_rmi"] = [make_evaluator("combined_rmi", rmi_context(space, data))]
     asked[f"rmi, {updates} updates"] = [make_evaluator("rmi", rmi_context(space, data, updates))]
     archs = [table.arch(row) for row in sample_rows("nb201", table, data)[:cells]]
     rng = rng_for(SEED, "price")

@@ -27,6 +27,7 @@ EVALUATORS = Registry(
         "flops": "common.evaluators.costs:make_flops",
         "table": "common.evaluators.table:make_table_look_up",
         "rmi": "rminas.rmi:make_rmi",
+        "combined_rmi": "rminas.combined_rmi:make_combined_rmi",
         "counted_params": "common.evaluators.costs:counted_params",
         "counted_flops": "common.evaluators.costs:counted_flops",
         "combined": "common.evaluators.combined:combined",

@@ -86,6 +86,13 @@ class SearchSpace(ABC, Generic[Arch]):
         changes = {name: size for name, size in sizes.items() if name in settable} | {**skeleton.options}
         return replace(cast(Any, self), **changes) if changes else self
 
+    def shallow(self) -> SearchSpace[Arch]:
+        """The space with the least deep networks that its architectures still tell apart, to be trained for less.
+
+        Itself, unless its networks can be told how often they repeat the same cell.
+        """
+        return self
+
     # text ------------------------------------------------------------------------------------------------------
 
     @abstractmethod

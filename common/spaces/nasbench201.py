@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import ClassVar
 
@@ -62,6 +62,10 @@ class NasBench201(ChoiceSpace[Cell201], TensorSpace[Cell201]):
     @property
     def num_cells(self) -> int:  # type: ignore[override]
         return STAGES * self.cells_per_stage
+
+    def shallow(self) -> NasBench201:
+        """With one cell a stage."""
+        return replace(self, cells_per_stage=1)
 
     # text ------------------------------------------------------------------------------------------------------
 
