@@ -58,7 +58,7 @@ class Measured:
             self.scores["former"] = self._former()
         self.trained = np.flatnonzero([record.get("rmi") is not None for record in self.records])
         losses = [self.records[row]["rmi"] for row in self.trained]
-        self.losses = np.array(losses, dtype=np.float64).reshape(len(losses), -1)  # (rows of `trained`, updates + 1)
+        self.losses = np.array(losses, dtype=np.float64).reshape(len(losses), len(losses[0]) if losses else 0)
 
     def _former(self) -> np.ndarray:
         """3 log ZiCo + log field - log correlation, the combination before the present one."""
