@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from study_scores import OTHERS, PASS, PUBLISHED, RESULTS, SETS, StudySet, merged
+from study_scores import OTHERS, OURS, PASS, PUBLISHED, RESULTS, SETS, StudySet, merged
 
 from common.cli import OneLineParser, run_command
 from common.evaluators.combination import combine
@@ -50,12 +50,14 @@ class Measured:
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.set = name, SETS[name]
         records = [*merged(RunFolder(folder / name).records()).values()]
-        wanted = {*self.set.scores, "params", "flops"}
+        wanted = {*self.set.scores, "params", "flops"} - {*OURS}
         self.records = [record for record in records if wanted <= {*record["scores"]}]
-        self.scores: Values = {key: _array(r["scores"][key] for r in self.records) for key in wanted}
+        measured = wanted | {key for key in OURS if all(key in record["scores"] for record in self.records)}
+        self.scores: Values = {key: _array(r["scores"][key] for r in self.records) for key in measured}
         self.accuracy: Values = {key: _array(r["accuracy"][key] for r in self.records) for key in self.set.columns}
         if {"zico", "jacov", "receptive_field"} <= wanted:
             self.scores["former"] = self._former()
+            self.scores.setdefault("combined", self.scores["former"])  # until the records of the present one are there
         self.trained = np.flatnonzero([record.get("rmi") is not None for record in self.records])
         losses = [self.records[row]["rmi"] for row in self.trained]
         self.losses = np.array(losses, dtype=np.float64).reshape(len(losses), len(losses[0]) if losses else 0)
