@@ -185,7 +185,8 @@ class _Job:
         self.space = make_search_space(settings, self.inputs.load_images if seen else None)
         benchmark = settings.benchmark
         dataset = benchmark.dataset or data_set(settings.data.name).name
-        self.accuracies = AccuracyTable.load(benchmark.path, dataset, self.space, benchmark.column)
+        known = (benchmark.path, dataset, self.space, benchmark.column, benchmark.latency)
+        self.accuracies = AccuracyTable.load(*known)
         self.context = Context(
             self.space,
             self.seeds[0],

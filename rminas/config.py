@@ -172,6 +172,7 @@ class Rminas:
 class Benchmark:
     path: str = key("", "table of trained cells, of any space; empty: AnalogNAS-Bench, which pip installs")
     dataset: str = key("", "data set whose accuracy is looked up; empty: DATA.NAME")
+    latency: str = key("", "MobileNet space, with PATH of OFA's accuracy predictor: its table of phone latencies")
     column: str = key("", "column that is looked up; empty: test accuracy on the data set after the longest training")
     zero_cost: str = key("", "--rank: csv of training-free scores to stand beside (index, arch, one column a score)")
 

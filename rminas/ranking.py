@@ -32,12 +32,12 @@ def draw_archs(space: SearchSpace, seed: int, count: int, accuracies: AccuracyTa
     """
     if not accuracies:
         raise InputError(f"--rank {count}: there is {accuracies.table.source.title} to compare with")
-    if len(accuracies.table) == space.size:
-        return _from_space(space, seed, count)
+    if accuracies.whole:
+        return _from_space(space, seed, count, accuracies)
     return _from_table(space, seed, count, accuracies)
 
 
-def _from_space(space: SearchSpace, seed: int, count: int) -> list[Any]:
+def _from_space(space: SearchSpace, seed: int, count: int, accuracies: AccuracyTable) -> list[Any]:
     archs: list[Any] = []
     asked = count
     while len(archs) < count:  # unreachable cells are few; ask for a few more until enough others are there
@@ -45,7 +45,8 @@ def _from_space(space: SearchSpace, seed: int, count: int) -> list[Any]:
             drawn = space.sample_distinct(asked, rng_for(seed, "rank"))
         except SpaceExhausted as error:
             raise InputError(f"--rank {count}: {error}") from None
-        archs = [arch for arch in drawn if space.reaches_output(arch)]
+        known = ~np.isnan(accuracies.accuracies(drawn))  # all of a table, not all that a predictor can be asked for
+        archs = [arch for arch, there in zip(drawn, known, strict=True) if there and space.reaches_output(arch)]
         asked += count - len(archs)
     return archs[:count]
 

@@ -12,6 +12,7 @@ import numpy as np
 from common.benchmarks.table import accuracy_line
 from common.metrics import bootstrap_interval, mean_std, number, summarize_series, with_spread
 from common.runs import write_atomic
+from rminas.accuracy import PREDICTED
 from rminas.forest import WARMUP
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def summarize(runs: list[dict[str, Any]], shared: dict[str, Any]) -> dict[str, A
         "n": len(runs),
         "runs": runs,
         **stats,
-        "accuracy": accuracy_line(stats["mean"]["test_acc"], benchmark["best"], benchmark["built_in"]),
+        "accuracy": accuracy_line(stats["mean"]["test_acc"], benchmark["best"], benchmark["built_in"])
+        + f" ({PREDICTED})" * (benchmark["kind"] == PREDICTED),
     }
 
 
@@ -83,8 +85,11 @@ def terminal_report(summary: dict[str, Any], folder: Path) -> str:
         title = summary["benchmark"]["title"]
         why = f"there is {title}" if _unknown(summary) else f"{title} does not hold it"
         lines.append(f"found, without an accuracy: {why}; {cost}")
-    rows = [f" (row {run['found']['index']})" if known else "" for run in runs]
+    rows = ["" if (index := run["found"]["index"]) is None else f" (row {index})" for run in runs]
     lines += [f"found by seed {run['seed']}: {run['found']['arch']}{row}" for run, row in zip(runs, rows, strict=True)]
+    if (latency := f"{PREDICTED}_latency_ms") in runs[0]["found"]:
+        times = ", ".join(f"{number(run['found'][latency]):.1f}" for run in runs)
+        lines.append(f"{PREDICTED} latency on a phone, {runs[0]['found']['resolution']} px: {times} ms")
     lines.append(f"files: {folder}")
     return "\n".join([*lines, f"search model acc: {summary['accuracy']}"] if known else lines)
 
@@ -105,7 +110,7 @@ def _stage_lines(stages: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
 
 def _unknown(summary: Mapping[str, Any]) -> bool:
     """Whether there is no table at all."""
-    return math.isnan(number(summary["benchmark"]["best"]))
+    return math.isnan(number(summary["benchmark"]["best"])) and summary["benchmark"]["kind"] != PREDICTED
 
 
 def rank_report(summary: dict[str, Any], folder: Path) -> str:
@@ -140,6 +145,8 @@ def _head(summary: dict[str, Any]) -> list[str]:
             f"teacher {teacher['name']} ({teacher['weights']}), {teacher['test_acc']:.2f} % on "
             f"{teacher['test_images']:,} test images in {teacher['mode']} mode"
         )
+    if benchmark["kind"] == PREDICTED:
+        known = f"{benchmark['column']} by {benchmark['title']}"
     return [*lines, f"accuracies: {benchmark['title'] if _unknown(summary) else known}"]
 
 
@@ -213,9 +220,10 @@ def _plot_progress(
         if np.isfinite(found := accuracies.accuracy(outcome.found)):
             legend = None if number_found else "found"
             axes.plot(len(outcome.history), found, "*", color="tab:red", markersize=9, alpha=0.7, label=legend)
-    axes.axhline(accuracies.best, color="black", linewidth=1, linestyle="--", label="best of the table")
-    median = float(np.nanmedian(accuracies.column.values))
-    axes.axhline(median, color="black", linewidth=1, linestyle=":", label="median of the table (random choice)")
+    if np.isfinite(accuracies.best):
+        axes.axhline(accuracies.best, color="black", linewidth=1, linestyle="--", label="best of the table")
+        median = float(np.nanmedian(accuracies.column.values))
+        axes.axhline(median, color="black", linewidth=1, linestyle=":", label="median of the table (random choice)")
     band = ", band: 95 % interval" if len(outcomes) > 1 else ""
     axes.set(xlabel="evaluations", title=f"mean of {len(outcomes)} seed{'s' * (len(outcomes) > 1)}{band}")
     axes.legend(fontsize="small", loc="lower right")
@@ -285,9 +293,14 @@ def _axis(evaluator: str, weighed: bool) -> tuple[str, float]:
 def _scale_accuracies(panels: Sequence[Any], accuracies: AccuracyTable) -> None:
     """Accuracies so that all are seen: percent short of the best, plus a half, on a logarithmic scale, best above.
 
-    A few networks at chance level would squeeze all others into a corner of a linear scale.
+    A few networks at chance level would squeeze all others into a corner of a linear scale; which it is where nobody
+    knows the best.
     """
     best = accuracies.best
+    for axes in panels:
+        axes.set_ylabel(f"{accuracies.column.name} (%)")
+    if math.isnan(best):
+        return
 
     def forward(values: np.ndarray) -> np.ndarray:
         return -np.log(np.maximum(best + 0.5 - values, 0.05))
@@ -302,7 +315,6 @@ def _scale_accuracies(panels: Sequence[Any], accuracies: AccuracyTable) -> None:
         steps = (0.3, 1, 2, 5, 10, 20, 40, 80)
         axes.set_yticks([best, *(best - step for step in steps if best - step > low - 0.06 * (best - low))])
         axes.yaxis.set_major_formatter("{x:.1f}")
-        axes.set_ylabel(f"{accuracies.column.name} (%)")
 
 
 def _figure(columns: int) -> Any:
