@@ -56,10 +56,10 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 SCREENING: dict[str, Any] = {
     "RMINAS.EVALUATOR": "steady",
     "RMINAS.CHEAP": "flops",
-    "RMINAS.RF_WARMUP": 20,
+    "RMINAS.RF_WARMUP": 15,
     "RMINAS.ROUND": 5,
-    "RMINAS.MAX_EVALUATIONS": 120,
-    "RMINAS.VOTE": "smoothed",
+    "RMINAS.MAX_EVALUATIONS": 60,
+    "RMINAS.TOP": 20,
 }
 
 POLICIES = ("constant", "cosine")
@@ -131,11 +131,11 @@ class Rminas:
     drawn: int = key(4000, "STRATEGY screening: random cells that the free score CHEAP sees", at_least(10))
     kept: float = key(0.25, "STRATEGY screening: share of them that it leaves to the evaluator", between(0, 1))
     finalists: int = key(
-        0, "STRATEGY screening: the best cells, which FINAL evaluates too; both scores choose among them", at_least(0)
+        0, "STRATEGY screening: the best cells, which FINAL evaluates too; both scores say who votes", at_least(0)
     )
     final: str = key("rmi", "evaluator of the finalists", member_of(EVALUATORS, True))
     max_evaluations: int = key(2000, "cells at most, warm-up included, whether or not RF_SUCC is reached", at_least(2))
-    top: int = key(50, "positives with the lowest losses that vote", at_least(1))
+    top: int = key(50, "positives with the lowest losses that vote; of a screening, the best cells", at_least(1))
     vote: str = key(
         "sum",
         "how the result is chosen: vote by sum (each edge by itself), greedy (edge by edge; NAS-Bench-201), index (the "
@@ -240,8 +240,8 @@ def read_config(path: Path | None, overrides: Sequence[tuple[str, str]]) -> tupl
 def _implied(values: Mapping[str, Any]) -> dict[str, Any]:
     """Defaults that follow from other settings."""
     strategy = values["RMINAS.STRATEGY"]
-    chosen: dict[str, Any] = {} if strategy == "forest" else {"RMINAS.VOTE": "best"}  # no positives: none can vote
-    return {**PUBLISHED.get(values["SPACE.NAME"], {}), **chosen, **(SCREENING if strategy == "screening" else {})}
+    own: dict[str, Any] = {"forest": {}, "screening": SCREENING}.get(strategy, {"RMINAS.VOTE": "best"})  # none can vote
+    return {**PUBLISHED.get(values["SPACE.NAME"], {}), **own}
 
 
 def load_config(config: str | Path | Config | None = None, **overrides: Any) -> Config:

@@ -50,9 +50,20 @@ class FinishedSearch:
 
     @property
     def voters(self) -> list[int]:
-        """Indices of the positives that vote, highest score first."""
+        """Indices of the positives that vote, highest score first; of finalists, if there are any, by both scores."""
+        if len(self.finals):
+            return self.best_finalists[: self.top]
         order = np.argsort(-self.judged.scores, kind="stable")
         return [int(i) for i in order if self.judged.positive[i]][: self.top]
+
+    @property
+    def best_finalists(self) -> list[int]:
+        """Indices of the finalists by the sum of the log ranks of the scores and of what the other evaluator says."""
+        places = {arch: place for place, arch in enumerate(self.history.archs)}
+        indices = [places[arch] for arch in self.finals.archs]
+        values = np.nan_to_num(self.finals.values, nan=-np.inf)
+        both = combine(np.array([self.judged.scores[indices], values]))
+        return [indices[place] for place in np.argsort(-both, kind="stable")]
 
 
 def choose(rule: str, search: FinishedSearch) -> Any:
@@ -115,30 +126,17 @@ def choose_by_model(search: FinishedSearch) -> Any:
 
 
 def choose_best(search: FinishedSearch) -> Any:
-    """The evaluated architecture of the highest score, the earliest of equals."""
+    """The evaluated architecture of the highest score, the earliest of equals; of finalists, by both scores."""
+    if len(search.finals):
+        return search.history[search.best_finalists[0]].arch
     return search.history[int(np.argmax(search.judged.scores))].arch
 
 
 def choose_by_smoothed(search: FinishedSearch) -> Any:
-    """The evaluated architecture of the highest smoothed score; of finalists, of the highest sum of log ranks by both.
+    """The evaluated architecture that a Gaussian process on graph features has for the best, learnt from all scores.
 
-    Raises: InputError when fewer than two architectures have a value, or the space has no graph features.
-    """
-    smooth = smoothed(search)
-    if not len(search.finals):
-        return search.history[int(np.argmax(smooth))].arch
-    places = {arch: place for place, arch in enumerate(search.history.archs)}
-    finalists = search.finals.archs
-    values = np.nan_to_num(search.finals.values, nan=-np.inf)
-    both = combine(np.array([smooth[[places[arch] for arch in finalists]], values]))
-    return finalists[int(np.argmax(both))]
-
-
-def smoothed(search: FinishedSearch) -> np.ndarray:
-    """(n,) scores of the history as a Gaussian process on graph features has them that was learnt from all of them.
-
-    The highest of many noisy scores is as much luck as merit; what architectures with similar graphs have scored tells
-    them apart. Those without a finite score count as the worst. Raises: InputError as for `choose_by_smoothed`.
+    Those without a finite score count as the worst. Raises: InputError when fewer than two have one, or the space has
+    no graph features.
     """
     from common.predictors import make_predictor
 
@@ -147,4 +145,5 @@ def smoothed(search: FinishedSearch) -> np.ndarray:
     if finite.sum() < 2:
         raise InputError("fewer than two architectures have a value: there is nothing to smooth")
     scores = np.where(finite, scores, scores[finite].min())
-    return make_predictor(PREDICTOR).fit(archs=archs, values=scores, space=search.space).predict(archs)
+    model = make_predictor(PREDICTOR).fit(archs=archs, values=scores, space=search.space)
+    return archs[int(np.argmax(model.predict(archs)))]

@@ -13,14 +13,14 @@ import numpy as np
 from common.errors import InputError
 from common.evaluators.base import Evaluator
 from common.execution.base import Executor
-from common.metrics import kendall_tau, spearman
+from common.metrics import best_rows, kendall_tau, spearman
 from common.search import Evaluation, History, StoppingPolicy, Strategy, make_strategy, run_search
 from common.search.screening import INITIAL, Screened, Screening, ScreeningSettings
 from common.spaces.base import SearchSpace
 from rminas.accuracy import AccuracyTable
 from rminas.cheap import NO_WEIGHING, CheapScore
 from rminas.config import Rminas
-from rminas.elections import ELECTIONS, FinishedSearch, choose, smoothed
+from rminas.elections import ELECTIONS, FinishedSearch, choose
 from rminas.forest import FOREST, ForestSearch, ForestSettings, Judgement
 from rminas.race import Race
 
@@ -66,7 +66,7 @@ def search(
     forest = isinstance(strategy, ForestSearch)
     budget = settings.rf_warmup if forest and not settings.rf_succ else settings.max_evaluations
     done = run_search(strategy, evaluator, budget, executor, stopping, past, on_evaluation)
-    judged = judge(strategy, done.history)
+    judged = judge(strategy, done.history, settings.top)
     gave_up = done.ended
     if forest and not gave_up:
         found = int(judged.positive[settings.rf_warmup :].sum())
@@ -78,7 +78,7 @@ def search(
     finished = FinishedSearch(space, seed, done.history, judged, settings.top)
     started = time.perf_counter()
     if settings.finalists and evaluate_finals is not None:
-        best = np.argsort(-smoothed(finished), kind="stable")[: settings.finalists]
+        best = best_rows(judged.scores, settings.finalists)
         finished = replace(finished, finals=evaluate_finals([done.history[int(place)].arch for place in best]))
     found = choose(settings.vote, finished)
     choose_s = time.perf_counter() - started - sum(e.evaluate_s for e in finished.finals)
@@ -114,11 +114,18 @@ def make_stopping(settings: Rminas, strategy: Strategy) -> StoppingPolicy:
     return Race(strategy, settings.race, settings.race_full)
 
 
-def judge(strategy: Strategy, history: History) -> Judgement:
-    """What the strategy makes of a history; of one that knows no positives, the values alone."""
+def judge(strategy: Strategy, history: History, top: int = 0) -> Judgement:
+    """What the strategy makes of a history; of one that knows no positives, the values alone.
+
+    Args: top: so many of the best that have a value are the positives of a screening.
+    """
     if isinstance(strategy, ForestSearch):
         return strategy.judge(history)
-    return Judgement(history.values, math.nan, np.zeros(len(history), dtype=bool), NO_WEIGHING)
+    positive = np.zeros(len(history), dtype=bool)
+    if isinstance(strategy, Screening):
+        positive[best_rows(history.values, top)] = True
+        positive &= np.isfinite(history.values)
+    return Judgement(history.values, math.nan, positive, NO_WEIGHING)
 
 
 def is_positive(strategy: Strategy, evaluation: Evaluation, history: History) -> bool | None:

@@ -30,6 +30,8 @@ FREE = "flops"  # what the thousands are screened by, where nothing else is give
 class ScreeningSettings(ActiveSettings):
     """The defaults were chosen on NAS-Bench-201 (CIFAR-10) and NAS-Bench-Macro: docs/results/screening.md."""
 
+    initial: int = key(15, "architectures to begin with, of those that were kept", at_least(2))
+    kappa: float = key(1.0, "as for `active`; scores have less noise than accuracies", at_least(0))
     candidates: int = key(4000, "random architectures that the free score sees", at_least(10))
     kept: float = key(0.25, "share of them that it leaves", between(0, 1))
     mutants: int = key(200, "mutants of the best so far beside them, each round", at_least(0))
@@ -47,8 +49,8 @@ class Screening(ActiveSearch):
     """Active search among what a free score leaves of thousands, and mutants of the best.
 
     A label-free search when the evaluator asks for no accuracy. The predictor learns the evaluator's value, so that one
-    pass over hundreds is as good as one over all; what it has learnt also takes the noise off the final choice
-    (`rminas.elections.choose_by_smoothed`). Architectures whose input does not reach their output are screened last.
+    pass over a hundred finds what one over all would. Architectures whose input does not reach their output are
+    screened last.
     """
 
     name = "screening"

@@ -238,8 +238,8 @@ def test_the_archives_nasbench201_configs_and_digits_ship():
 
 def test_the_screening_has_defaults_of_its_own_behind_what_is_said(tmp_path):
     config = read(tmp_path, "RMINAS: {STRATEGY: screening, CHEAP: params}\nSPACE: {NAME: mobilenet}")
-    assert (config.rminas.evaluator, config.rminas.vote, config.rminas.cheap) == ("steady", "smoothed", "params")
-    assert config.rminas.rf_warmup == 20  # the space's published 200 are the forest's
+    assert (config.rminas.evaluator, config.rminas.vote, config.rminas.cheap) == ("steady", "sum", "params")
+    assert config.rminas.rf_warmup == 15  # the space's published 200 are the forest's
     for path in (ROOT / "configs").glob("*_screen.yaml"):
         made = read_config(path, [])[0]
         assert (made.rminas.strategy, made.rminas.evaluator) == ("screening", "steady")

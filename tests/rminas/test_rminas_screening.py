@@ -1,7 +1,8 @@
-"""The choice by smoothed scores: against noise, with finalists, and where there is nothing to smooth."""
+"""What a screening ends with: who votes, finalists by two scores, the choice by smoothed scores."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ from common.errors import InputError
 from common.evaluators.base import Outcome
 from common.predictors import make_predictor
 from common.search import Evaluation, History
+from common.search.screening import Screening
 from common.spaces import make_space
 from rminas.cheap import NO_WEIGHING
-from rminas.elections import FinishedSearch, choose, smoothed
+from rminas.elections import FinishedSearch, choose
 from rminas.forest import Judgement
+from rminas.search import judge
 
 SPACE = make_space("nasbench201")
 
@@ -44,21 +47,29 @@ def test_it_is_the_best_of_the_evaluated_by_a_predictor_of_all_scores() -> None:
     search = finished(archs, values)
     labels = np.where(np.isfinite(values), values, np.nanmin(values[np.isfinite(values)]))
     expected = make_predictor("gp").fit(archs=archs, values=labels, space=SPACE).predict(archs)
-    np.testing.assert_array_equal(smoothed(search), expected)
     assert choose("smoothed", search) == archs[int(np.argmax(expected))]
 
 
-def test_finalists_are_chosen_by_both_scores() -> None:
-    archs = SPACE.sample_distinct(40, np.random.default_rng(1))
-    values = merit(archs)
-    order = np.argsort(-smoothed(finished(archs, values)), kind="stable")
-    chosen = [archs[place] for place in order[:4]]
-    # Ranks by smoothed scores 4, 3, 2, 1; sums of log ranks: 4 x 1, 3 x 3, 2 x 4, 1 x 2.
-    search = finished(archs, values, history(chosen, [1.0, 3.0, 4.0, 2.0]))
-    assert choose("smoothed", search) == chosen[1]
-    # What failed ranks last: 4 x 1, 3 x 2, 2 x 3, 1 x 4, of equals the first.
-    search = finished(archs, values, history(chosen, [-np.inf, 1.0, 3.0, 4.0]))
-    assert choose("smoothed", search) == chosen[1]
+def test_finalists_vote_in_the_order_of_both_scores() -> None:
+    archs = SPACE.sample_distinct(8, np.random.default_rng(1))
+    scores = [5.0, 8.0, 1.0, 7.0, 6.0, 2.0, 3.0, 4.0]
+    chosen = [archs[place] for place in (1, 3, 4, 0)]  # by scores, best first
+    # Ranks by scores 4, 3, 2, 1; sums of log ranks: 4 x 1, 3 x 3, 2 x 4, 1 x 2.
+    search = finished(archs, scores, history(chosen, [1.0, 3.0, 4.0, 2.0]))
+    assert search.voters == [3, 4, 1, 0]
+    assert choose("best", search) == archs[3]
+    assert choose("sum", replace(search, top=1)) == archs[3]
+    # What failed ranks last: 4 x 1, 3 x 2, 2 x 3, 1 x 4; what is not known too.
+    for failed in (-np.inf, np.nan):
+        search = finished(archs, scores, history(chosen, [failed, 1.0, 3.0, 4.0]))
+        assert search.voters == [3, 4, 1, 0]
+
+
+def test_the_best_of_a_screening_are_its_positives() -> None:
+    archs = SPACE.sample_distinct(6, np.random.default_rng(1))
+    made = history(archs, [1.0, np.nan, 5.0, -np.inf, 3.0, 4.0])
+    assert judge(Screening(SPACE, 0), made, 3).positive.tolist() == [False, False, True, False, True, True]
+    assert judge(Screening(SPACE, 0), made, 9).positive.tolist() == [True, False, True, False, True, True]
 
 
 def test_one_value_is_not_smoothed() -> None:
