@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SKIPPED = 10  # evaluations at the start that would squeeze all that follows
-SQUEEZED = 1e-2  # share of the highest regret shown below which all is the same as none
+SQUEEZED = 1e-3  # share of the highest regret shown below which all that is not 0 is the same
 
 
 def write_plot(summary: Mapping[str, Any], folder: Path) -> None:
@@ -35,18 +35,23 @@ def draw_comparison(summary: Mapping[str, Any]) -> Figure:
     shown = steps > min(SKIPPED, summary["budget"] // 3)
     members = summary["members"]
     top = max(max(np.array(member["regret"]["high"])[shown]) for member in members.values())
-    floor = max(top * SQUEEZED, 1e-4)
+    regrets = np.array([member["regret"][key] for member in members.values() for key in ("low", "median")], dtype=float)
+    floor = max(top * SQUEEZED, 1e-4, min(regrets[:, shown][regrets[:, shown] > 0], default=0.0))
+    none = floor / 2  # the axis is logarithmic: regret 0, the best there is, has a place of its own below
     for number, (name, member) in enumerate(members.items()):
         colour = f"C{number % 10}"
         for axes, what in ((left, "regret"), (right, "report")):
             low, middle, high = (np.array(member[what][key], dtype=float)[shown] for key in ("low", "median", "high"))
-            if what == "regret":  # the axis is logarithmic, and the best there is has none
-                low, middle, high = (np.maximum(values, floor) for values in (low, middle, high))
+            if what == "regret":
+                low, middle, high = (np.where(v > 0, np.maximum(v, floor), none) for v in (low, middle, high))
             axes.step(steps[shown], middle, where="post", color=colour, label=name, linewidth=1.8)
             axes.fill_between(steps[shown], low, high, step="post", color=colour, alpha=0.15, linewidth=0)
     left.set_yscale("log")
-    left.set_ylim(floor * 0.8, top * 1.3)
-    left.text(0.01, 0.01, "the best was found", transform=left.transAxes, fontsize=8, color="gray")
+    left.set_ylim(none * 0.8, max(top, floor) * 1.3)
+    left.axhspan(none * 0.8, none * 1.25, color="gray", alpha=0.12, linewidth=0, zorder=0)
+    left.text(0.01, 0.012, "regret 0: the best was found", transform=left.transAxes, fontsize=8, color="gray")
+    left.yaxis.set_major_formatter(lambda value, place: f"{value:g}" if value >= floor else "")
+    left.yaxis.set_minor_formatter(lambda value, place: "")
     left.set_ylabel(f"regret{unit}: best {summary['label']} less the best so far")
     right.axhline(summary["report_of_best_label"], color="gray", linestyle=":", linewidth=1, label="of the best label")
     right.set_ylabel(f"{summary['report']}{unit} of the best so far")

@@ -26,7 +26,7 @@ class GraphFeatures(Encoding):
     them alone, and the length of the shortest and the longest such path. Further how many there are of each operation,
     the edges between pairs of operations, the number of paths and their lengths (in operations), and the logarithms of
     the network's FLOPs and parameters. Of a chain, which is its only path: the operations by place, by stage and in
-    all, and which follow which. Spaces that do not tell their graphs have their one-hot code and the costs.
+    all, and which follow which. Spaces that do not tell their graphs have their one-hot code and the costs, if known.
 
     Left out, because boosting, extra trees and Gaussian process all did better without on the development table:
     degrees, depth and the operations by place in a graph's canonical form.
@@ -44,8 +44,10 @@ class GraphFeatures(Encoding):
 
 def _columns(space: SearchSpace, codes: np.ndarray) -> Columns:
     codes = space.canonical_codes(codes)
-    flops, params = space.total_costs(codes)
-    found: Columns = {"log FLOPs": np.log(np.maximum(flops, 1)), "log params": np.log(np.maximum(params, 1))}
+    found: Columns = {}
+    if space.knows_costs:
+        flops, params = space.total_costs(codes)
+        found = {"log FLOPs": np.log(np.maximum(flops, 1)), "log params": np.log(np.maximum(params, 1))}
     cells = space.cell_graphs(codes)
     for cell in cells:
         made = chain_features(cell) if cell.edges is None else graph_features(cell)

@@ -169,6 +169,11 @@ class SearchSpace(ABC, Generic[Arch]):
 
     # costs -----------------------------------------------------------------------------------------------------
 
+    @property
+    def knows_costs(self) -> bool:
+        """Whether `total_costs` can be asked."""
+        return True
+
     @abstractmethod
     def total_costs(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """FLOPs (N,) and trainable parameters (N,) of the whole networks, int64."""

@@ -173,6 +173,10 @@ class CategoricalSpace(ChoiceSpace[NamedChoices]):
 
     # costs and networks ----------------------------------------------------------------------------------------
 
+    @property
+    def knows_costs(self) -> bool:
+        return self.cost_function is not None or self.builder is not None
+
     def total_costs(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         made = [self._costs_of(code) for code in codes]
         flops, params = np.array(made, dtype=np.int64).reshape(-1, 2).T

@@ -12,7 +12,7 @@ import pytest
 from common.encoding import make_encoding
 from common.encoding.graph import ROWS, GraphFeatures
 from common.errors import InputError
-from common.spaces import SPACES, SearchSpace, darts, make_space, nasbench101, nasbench201
+from common.spaces import SPACES, CategoricalSpace, SearchSpace, darts, make_space, nasbench101, nasbench201
 from common.spaces.darts import Darts, Genotype
 from common.spaces.nasbench101 import Cell101, NasBench101
 from common.spaces.nasbench201 import Cell201, NasBench201
@@ -351,3 +351,10 @@ def test_scores_without_a_file_or_without_scores_are_refused(tmp_path):
     path.write_text(f"arch,cifar10_test_200\n{A},93\n")
     with pytest.raises(InputError, match="no scores"):
         make_encoding(f"scores={path}").check(NB201)
+
+
+def test_a_space_without_costs_has_its_choices_alone():
+    space = CategoricalSpace.from_choices({"first": ["a", "b"], "second": [1, 2, 3]}, "no costs")
+    codes = space.to_codes([space.parse("first=b,second=3")])
+    assert not [name for name in GraphFeatures().columns(space) if "log" in name]
+    np.testing.assert_array_equal(GraphFeatures().encode(space, codes), [[0, 1, 0, 0, 1]])

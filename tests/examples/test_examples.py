@@ -157,6 +157,19 @@ def test_own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert usual.augmentation != images.augmentation
 
 
+def test_own_evaluation_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Active search without a table, by the example's functions: the second half of a file is what was there before."""
+    monkeypatch.chdir(ROOT)
+    search = runpy.run_path("examples/own_evaluation.py")["search"]
+    short = search(tmp_path / "short.jsonl", budget=22).history
+    assert [evaluation.phase for evaluation in short] == ["initial"] * 20 + ["active"] * 2
+    lines = (tmp_path / "short.jsonl").read_text().splitlines()
+    again = tmp_path / "again.jsonl"
+    again.write_text("\n".join(lines[:21]) + "\n")
+    assert search(again, budget=22).history.archs == short.archs
+    assert [json.loads(line)["value"] for line in again.read_text().splitlines()] == short.values.tolist()
+
+
 # RMI-NAS cut down to seconds; what is found then means nothing.
 QUICK = "RMINAS.OBSERVE 4 RMINAS.RF_WARMUP 6 RMINAS.RF_THRESRATE 0.4 RMINAS.RF_SUCC 1 RMINAS.MAX_EVALUATIONS 10"
 QUICK += " RMINAS.POOL 2 TEACHER.EPOCHS 1 EXECUTOR serial"

@@ -167,6 +167,18 @@ def test_the_plot_draws_every_search_in_both_panels(table: BenchmarkTable, tmp_p
     assert (np.diff(medians) <= 0).all()
 
 
+def test_the_plot_tells_no_regret_from_a_small_one(table: BenchmarkTable, tmp_path: Path) -> None:
+    """Regrets on the logarithmic axis are as they are, but 0, which is below the least of them."""
+    summary = run(table, tmp_path / "c").summary
+    regret = np.full(30, 0.8)
+    regret[20:] = 0.01
+    for member, last in zip(summary["members"].values(), (0.01, 0.0), strict=True):
+        member["regret"] = dict.fromkeys(("low", "median", "high"), np.append(regret[:-1], last).tolist())
+    drawn = [line.get_ydata() for line in draw_comparison(summary).axes[0].get_lines()[:2]]
+    np.testing.assert_allclose(drawn[0], regret[-len(drawn[0]) :])
+    assert 0 < drawn[1][-1] < 0.01
+
+
 def test_the_command_line_says_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = "--total_num 200 --strategies random,evolution --seeds 2 --budget 20 --jobs 1 evolution.population 5"
     compare.main([*words.split(), "--out", str(tmp_path / "c")])
