@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.cli import OneLineParser, run_command
+from common.cli import OneLineParser, run_program
 from common.errors import InputError
 from common.progress import ProgressBar
 from common.runs.config import describe, nested, pairs
@@ -339,4 +339,4 @@ class _Run:
 
 
 if __name__ == "__main__":
-    run_command(PROG, main)
+    run_program(PROG, main)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.cli import OneLineParser, run_command
+from common.cli import OneLineParser, run_program
 from common.devices import DEVICES
 from common.errors import InputError
 from common.progress import ProgressBar
@@ -139,4 +139,4 @@ def train_teacher(
 
 
 if __name__ == "__main__":
-    run_command(PROG, main)
+    run_program(PROG, main)

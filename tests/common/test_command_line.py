@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -130,3 +131,17 @@ def test_a_reader_that_goes_away_is_no_traceback(printed: str, taken: str):
         ["bash", "-c", script, sys.executable, code], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stderr) == (1, "x" if "head" in taken else "")
+
+
+@pytest.mark.parametrize("module", ["renas.__main__", "rminas.__main__", "rminas.teacher", "rminas.retrain"])
+def test_programs_that_train_let_idle_threads_sleep_and_say_so_before_torch_is_there(module: str):
+    """`run_program` sets the OpenMP wait policy, which counts only where it is set before torch is imported."""
+    code = (
+        "import importlib, os, sys, common.cli\n"
+        "common.cli.run_command = lambda prog, main: print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)\n"
+        "common.cli.run_program.__globals__['run_command'] = common.cli.run_command\n"
+        f"import runpy; runpy.run_module({module!r}, run_name='__main__')\n"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stdout == "PASSIVE False\n", done.stderr
