@@ -229,7 +229,7 @@ def scores_of(
     if not isinstance(predictor, Ensemble):
         return {name: predictor.predict(features[rest])}
     alone = {member.name: member.predict(features[rest]) for member in predictor.members}
-    return {name: np.mean([*alone.values()], axis=0)} | alone
+    return {name: predictor.weights @ np.stack([*alone.values()])} | alone
 
 
 GROUPS = {

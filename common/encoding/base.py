@@ -46,6 +46,10 @@ class Encoding(ABC):
         width = self.encode(space, space.to_codes([space.sample(np.random.default_rng(0))])).shape[1]
         return [f"{self.name} {column}" for column in range(width)]
 
+    def groups(self, space: SearchSpace) -> np.ndarray | None:
+        """(D,) int64 for a flat encoding: columns of equal number are of one kind; None: all are."""
+        return None
+
     def source(self, table: BenchmarkTable) -> FeatureSource:
         """The features of a table's architectures. Raises InputError for a table or space that has none."""
         if table.space is None or table.codes is None:
@@ -84,6 +88,15 @@ class Joined(Encoding):
     def columns(self, space: SearchSpace) -> list[str]:
         return [column for part in self.parts for column in part.columns(space)]
 
+    def groups(self, space: SearchSpace) -> np.ndarray:
+        """Those of the parts; no two parts share one."""
+        found: list[np.ndarray] = []
+        for part in self.parts:
+            own = part.groups(space)
+            own = np.zeros(len(part.columns(space)), dtype=np.int64) if own is None else own
+            found.append(own + (found[-1].max() + 1 if found else 0))
+        return np.concatenate(found)
+
     def describe(self) -> str:
         return "+".join(part.describe() for part in self.parts)
 
@@ -99,6 +112,10 @@ class EncodedFeatures:
     @cached_property
     def shape(self) -> tuple[int, ...]:
         return self.encoding.encode(self.space, self.codes[:1]).shape[1:]
+
+    @cached_property
+    def groups(self) -> np.ndarray | None:
+        return self.encoding.groups(self.space)
 
     def __len__(self) -> int:
         return len(self.codes)

@@ -6,6 +6,8 @@ be read by people. A space gives its graphs once (`SearchSpace.cell_graphs`) and
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from common.encoding.base import Encoding
@@ -14,6 +16,21 @@ from common.spaces.graphs import ABSENT, CellGraphs
 
 ROWS = 16_384  # architectures worked on at once: their arrays stay in the processor's cache
 FAR = 1000  # longer than any path
+
+# Kinds of columns by their names, for predictors that weigh kinds; what fits none is a kind of its own.
+KINDS = {
+    "costs": "^log ",
+    "numbers": r"\bnumber of ",
+    "least on a path": r"\bleast .* on a path$",
+    "most on a path": r"\bmost .* on a path$",
+    "total on paths": r"\btotal .* on paths$",
+    "paths of a set alone": " alone$",
+    "edges between operations": " -> ",
+    "paths and lengths": r"\b(paths|shortest path|longest path)$",
+    "depth": r"\bway (from|to) ",
+    "degrees": r"\bedges (in|out)\b",
+    "places": r" at \d+$",
+}
 
 Columns = dict[str, np.ndarray]  # (N,) each, by name
 
@@ -24,12 +41,11 @@ class GraphFeatures(Encoding):
     For every kind of cell the space has, and for every operation and set of operations that belong together:
     the least, the most and the total number of them along the paths from input to output; how many paths consist of
     them alone, and the length of the shortest and the longest such path. Further how many there are of each operation,
-    the edges between pairs of operations, the number of paths and their lengths (in operations), and the logarithms of
-    the network's FLOPs and parameters. Of a chain, which is its only path: the operations by place, by stage and in
-    all, and which follow which. Spaces that do not tell their graphs have their one-hot code and the costs, if known.
-
-    Left out, because boosting, extra trees and Gaussian process all did better without on the development table:
-    degrees, depth and the operations by place in a graph's canonical form.
+    the edges between pairs of operations, the edges into and out of each and how far each lies from the input and from
+    the output (in edges, the shortest and the longest way), the number of paths and their lengths (in operations), and
+    the logarithms of the network's FLOPs and parameters. Of a chain, which is its only path: the operations by place,
+    by stage and in all, and which follow which. Spaces that do not tell their graphs have their one-hot code and the
+    costs, if known.
     """
 
     name = "graph"
@@ -40,6 +56,12 @@ class GraphFeatures(Encoding):
 
     def columns(self, space: SearchSpace) -> list[str]:
         return [*_columns(space, space.to_codes([space.sample(np.random.default_rng(0))]))]
+
+    def groups(self, space: SearchSpace) -> np.ndarray:
+        """The place in KINDS that each column's name has."""
+        patterns = [re.compile(pattern) for pattern in KINDS.values()]
+        kinds = [[bool(pattern.search(column)) for pattern in patterns] for column in self.columns(space)]
+        return np.array([kind.index(True) if any(kind) else len(patterns) for kind in kinds], dtype=np.int64)
 
 
 def _columns(space: SearchSpace, codes: np.ndarray) -> Columns:
@@ -115,6 +137,7 @@ def graph_features(cell: CellGraphs) -> Columns:
     paths = forward[-1]
     there = np.pad((cell.labels != ABSENT).T, ((walk.inputs, 1), (0, 0)))[None]  # the vertices that count as length
     lengths = walk.extremes(there)
+    summed = walk.depths() | walk.degrees()
     found: Columns = {"paths": paths, "shortest path": lengths[0][0], "longest path": lengths[1][0]}
 
     inner = np.pad(sets, ((0, 0), (walk.inputs, 1), (0, 0)))
@@ -134,6 +157,9 @@ def graph_features(cell: CellGraphs) -> Columns:
         }
         if members[name].sum() == 1:
             found[f"number of {name}"] = flags.sum(0)
+            found |= {f"{what}, sum over {name}": (values * flags).sum(0) for what, values in summed.items()}
+    for what in ("edges in", "edges out"):
+        found |= {f"vertices of {number} {what}": (summed[what] == number).sum(0) for number in range(1, 4)}
     return found | _pairs(cell, walk)
 
 
@@ -188,6 +214,25 @@ class _Walk:
         for u, v in self.places:
             step = found[..., u, :] * self.edges[u, v]
             found[..., v, :] += step if blocked is None else step * ~blocked[:, v]
+        return found
+
+    def degrees(self) -> dict[str, np.ndarray]:
+        """(V, N) int8 each, by name: the numbers of edges into and out of every vertex."""
+        return {"edges in": self.edges.sum(0, dtype=np.int8), "edges out": self.edges.sum(1, dtype=np.int8)}
+
+    def depths(self) -> dict[str, np.ndarray]:
+        """(V, N) int16 each, by name: the least and the most edges from an input to a vertex, and on to the output."""
+        shape = self.edges.shape[1:]
+        found: dict[str, np.ndarray] = {}
+        for end in ("from input", "to output"):
+            least, most = np.full(shape, FAR, dtype=np.int16), np.full(shape, -FAR, dtype=np.int16)
+            first = slice(self.inputs) if end == "from input" else slice(-1, None)
+            least[first] = most[first] = 0
+            for u, v in self.places if end == "from input" else ((v, u) for u, v in reversed(self.places)):
+                barred = np.where(self.edges[min(u, v), max(u, v)], np.int16(1), np.int16(FAR))
+                np.minimum(least[v], least[u] + barred, out=least[v])
+                np.maximum(most[v], most[u] + np.where(barred == 1, barred, -FAR).astype(np.int16), out=most[v])
+            found |= {f"shortest way {end}": least * (least < FAR), f"longest way {end}": most * (most > 0)}
         return found
 
     def extremes(self, weights: np.ndarray, blocked: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -36,6 +36,7 @@ class Predictor(ABC):
     encoding: ClassVar[str] = "one_hot+costs"
     Settings: ClassVar[type] = NoSettings
     device: str = "auto"  # of common.devices.DEVICES: where members that use torch compute
+    groups: np.ndarray | None = None  # (D,) of the columns of flat features, set before `fit`: Encoding.groups
 
     def __init__(self, settings: Any = None) -> None:
         self.settings = settings if settings is not None else self.Settings()

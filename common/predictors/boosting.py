@@ -11,10 +11,11 @@ from common.runs.config import above, at_least, between, key
 
 @dataclass(frozen=True)
 class BoostingSettings:
-    """Hyper-parameters of scikit-learn's GradientBoostingRegressor."""
+    """Hyper-parameters of scikit-learn's GradientBoostingRegressor, several of which are averaged."""
 
     learning_rate: float = key(0.05, "step of each tree", above(0))
-    max_iter: int = key(300, "number of trees", at_least(1))
+    models: int = key(4, "models that are averaged, each with draws of its own", at_least(1))
+    max_iter: int = key(300, "number of trees of a model", at_least(1))
     max_depth: int = key(4, "splits from a tree's root to a leaf", at_least(1))
     min_samples_leaf: int = key(3, "architectures that a leaf must hold", at_least(1))
     subsample: float = key(0.7, "share of the architectures that a tree sees", between(0.01, 1))
@@ -28,8 +29,9 @@ class Boosting(ScikitPredictor):
     Settings = BoostingSettings
 
     def build_model(self, random_state: int) -> Any:
-        from sklearn.ensemble import GradientBoostingRegressor
+        from sklearn.ensemble import BaggingRegressor, GradientBoostingRegressor
 
         options = dict(vars(self.settings))
-        trees = options.pop("max_iter")
-        return GradientBoostingRegressor(n_estimators=trees, random_state=random_state, **options)
+        models, trees = options.pop("models"), options.pop("max_iter")
+        model = GradientBoostingRegressor(n_estimators=trees, **options)
+        return BaggingRegressor(model, n_estimators=models, bootstrap=False, random_state=random_state)

@@ -16,11 +16,12 @@ from common.runs.config import key
 
 @dataclass(frozen=True)
 class EnsembleSettings:
-    members: str = key("boosting,extra_trees,gp", "names of predictors that see one encoding, separated by commas")
+    members: str = key("boosting,extra_trees*0.5,gp*1.5",
+        "names of predictors that see one encoding, separated by commas; a weight other than 1 follows *")  # fmt: skip
 
 
 class Ensemble(Predictor):
-    """The mean of predictors that all learn normal scores, so that theirs are of one scale.
+    """The weighted mean of predictors that all learn normal scores, so that theirs are of one scale.
 
     The standard deviation: among the members, and within those that know one (on average, in squares).
     """
@@ -31,7 +32,15 @@ class Ensemble(Predictor):
 
     def __init__(self, settings: Any = None) -> None:
         super().__init__(settings)
-        names = [name.strip() for name in self.settings.members.split(",")]
+        parts = [member.partition("*") for member in self.settings.members.split(",")]
+        names = [name.strip() for name, _, _ in parts]
+        try:
+            weights = np.array([float(weight or 1) for _, _, weight in parts])
+        except ValueError:
+            weights = np.array([np.nan])
+        if not (np.isfinite(weights).all() and (weights > 0).all()):
+            raise InputError(f"predictor {self.name}: members {self.settings.members!r}: weights are numbers above 0")
+        self.weights = weights / weights.sum()
         classes = [PREDICTORS.load(name) for name in names]
         for name, member in zip(names, classes, strict=True):
             if issubclass(member, Ensemble):
@@ -46,25 +55,29 @@ class Ensemble(Predictor):
         on_step: Callable[[float, float], object] = lambda done, tau: None,
     ) -> None:
         for count, (member, own) in enumerate(zip(self.members, rng.spawn(len(self.members)), strict=True), start=1):
+            member.groups = self.groups
             member.fit(features, values, own)
             on_step(count / len(self.members), np.nan)
 
     def predict(self, features: np.ndarray) -> np.ndarray:
-        return np.mean([member.predict(features) for member in self.members], axis=0)
+        return self.weights @ np.stack([member.predict(features) for member in self.members])
 
     def predict_with_std(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         made = [member.predict_with_std(features) for member in self.members]
         scores = np.stack([mean for mean, _ in made])
-        within = [std**2 for _, std in made if std.any()]
-        return scores.mean(0), np.sqrt(scores.var(0) + (np.mean(within, axis=0) if within else 0.0))
+        mean = self.weights @ scores
+        variance = self.weights @ (scores - mean) ** 2
+        known = [number for number, (_, std) in enumerate(made) if std.any()]
+        if known:
+            variance += np.average([made[number][1] ** 2 for number in known], axis=0, weights=self.weights[known])
+        return mean, np.sqrt(variance)
 
 
 class Auto(Ensemble):
     """The strongest predictor for the labels at hand.
 
-    That is the mean of all three members whatever the number of labels: on the development tables (NAS-Bench-201 on
-    CIFAR-10 with 78, 156 and 469, NAS-Bench-Macro with 66 and 656) no member alone was better by more than the noise.
-    With thousands of labels that was not tried there.
+    Members and weights were chosen on the development tables of docs/results/predictors.md: most to the Gaussian
+    process, which knows best with few labels, least to extra trees, which need many.
     """
 
     name = "auto"

@@ -56,6 +56,7 @@ class _Training:
     features: np.ndarray
     values: np.ndarray
     seed: int
+    groups: np.ndarray | None  # of the columns, where known
 
 
 class Ranker:
@@ -127,11 +128,12 @@ class Ranker:
         self.predictor.check(source.shape)
         features = source.rows(rows)
         check_finite(features, rows, where)
-        self._fit(_Training(features, values, seed), on_step)
+        self._fit(_Training(features, values, seed, getattr(source, "groups", None)), on_step)
 
     def _fit(self, training: _Training, on_step: Callable[[float, float], object] = lambda done, tau: None) -> None:
         # The second generator of a seed, as `table.sample` has the first: together they are `python -m renas --seed`.
         rng = named_rngs(training.seed, "sample", "train")["train"]
+        self.predictor.groups = training.groups
         self.predictor.fit(training.features, training.values, rng, on_step)
         self._training = training
 
@@ -216,6 +218,7 @@ class Ranker:
         arrays = {"probe.features": probe, "probe.scores": np.asarray(self.predictor.predict(probe), dtype=np.float64)}
         if state is None:
             arrays |= {"features": training.features, "values": training.values}
+            arrays |= {} if training.groups is None else {"groups": training.groups}
         else:
             arrays |= {STATE + name: array for name, array in state.items()}
         description = {
@@ -294,14 +297,16 @@ def load_predictor(
         state = {name.removeprefix(STATE): array for name, array in arrays.items() if name.startswith(STATE)}
         if state:
             ranker.predictor.restore(state)
-            ranker._training = _Training(probe, scores, seed)
+            ranker._training = _Training(probe, scores, seed, None)
         else:
-            features, values = arrays["features"], arrays["values"]
+            features, values, groups = arrays["features"], arrays["values"], arrays.get("groups")
+            if groups is not None and (groups.shape != features.shape[1:] or groups.dtype.kind != "i"):
+                raise ValueError("groups of other columns")
             if values.shape != features.shape[:1] or len(values) < 2 or features.shape[1:] != probe.shape[1:]:
                 raise ValueError("training features and values do not fit together")
             if not (np.isfinite(features).all() and np.isfinite(values).all()):
                 raise ValueError("training data that are not finite")
-            ranker._fit(_Training(features, values, seed))
+            ranker._fit(_Training(features, values, seed, groups))
         again = np.asarray(ranker.predictor.predict(probe), dtype=np.float64)
         if again.shape != scores.shape:
             raise ValueError(f"scores of shape {scores.shape} that are {again.shape} here")

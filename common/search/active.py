@@ -73,6 +73,7 @@ class ActiveSearch(Strategy):
         made = predictor if isinstance(predictor, Ranker) else make_predictor(predictor or PREDICTOR, encoding)
         self.predictor, self.encoding = made.predictor, made.encoding
         self.encoding.check(space)
+        self.groups = self.encoding.groups(space)
 
     def propose(self, history: History, room: int) -> Proposal:
         missing = self.settings.initial - len(history)
@@ -145,6 +146,7 @@ class ActiveSearch(Strategy):
         place: int,
     ) -> Scores:
         """Fits the predictor to features (n, ...) and values (n,), and scores `rows` (m,) of all features."""
+        self.predictor.groups = self.groups
         self.predictor.fit(trained, values, rng_for(self.seed, "predictor", place))
         chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
         made = [self.predictor.predict_with_std(features(chunk)) for chunk in chunks]

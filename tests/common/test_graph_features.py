@@ -104,6 +104,16 @@ class Graph:
             waiting += [[*path, v] for u, v in self.edges if u == path[-1]]
         return found
 
+    def ways(self, starts: Sequence[int], end: int) -> list[list[int]]:
+        """Lengths of all walks from any of the starts to each vertex, along the edges (end = 1) or against (0)."""
+        found: list[list[int]] = [[] for _ in self.ops]
+        waiting = [(start, 0) for start in starts]
+        while waiting:
+            vertex, length = waiting.pop()
+            found[vertex].append(length)
+            waiting += [(edge[end], length + 1) for edge in self.edges if edge[1 - end] == vertex]
+        return found
+
     def features(self, members: dict[str, Sequence[str]]) -> dict[str, float]:
         paths = self.paths()
         found: dict[str, float] = {
@@ -123,6 +133,19 @@ class Graph:
                 f"shortest path of {name} alone": min(alone, default=0),
                 f"longest path of {name} alone": max(alone, default=0),
             }
+        ends = {"edges in": [v for _, v in self.edges], "edges out": [u for u, _ in self.edges]}
+        degrees = {name: [several.count(v) for v in range(len(self.ops))] for name, several in ends.items()}
+        for name, several in degrees.items():
+            found |= {f"vertices of {number} {name}": several.count(number) for number in (1, 2, 3)}
+        forward, backward = self.ways(range(len(self.inputs)), 1), self.ways([len(self.ops) - 1], 0)
+        summed = degrees | {
+            f"{which} way {end}": [choose(lengths, default=0) for lengths in ways]
+            for end, ways in (("from input", forward), ("to output", backward))
+            for which, choose in (("shortest", min), ("longest", max))
+        }
+        for what, several in summed.items():
+            for name, ops in members.items():
+                found[f"{what}, sum over {name}"] = sum(several[v] for v, op in enumerate(self.ops) if op in ops)
         for a, b in itertools.product(range(len(self.ops)), repeat=2):
             found.setdefault(f"{self.name(a)} -> {self.name(b)}", 0)
             found[f"{self.name(a)} -> {self.name(b)}"] += (a, b) in self.edges

@@ -15,7 +15,11 @@ from common.predictors import Predictor, make_predictor
 from common.predictors import gp as gp_module
 from common.predictors.gp import GaussianProcess, GaussianProcessSettings
 
-FAST: dict[str, dict[str, Any]] = {"boosting": {"max_iter": 60}, "extra_trees": {"trees": 40}}
+FAST: dict[str, dict[str, Any]] = {
+    "boosting": {"max_iter": 60},
+    "extra_trees": {"trees": 40},
+    "ensemble": {"members": "extra_trees*0.5,gp*1.5"},
+}
 FLAT = ["boosting", "extra_trees", "gp", "ensemble"]
 members = pytest.mark.parametrize("name", FLAT)
 
@@ -95,48 +99,66 @@ def test_unsure_where_nothing_alike_was_seen(name):
 # one by one ----------------------------------------------------------------------------------------------------------
 
 
-def test_gaussian_process_is_scikit_learns_with_the_same_kernel():
+def grouped(features: np.ndarray, values: np.ndarray) -> GaussianProcess:
+    process = GaussianProcess()
+    process.groups = np.array([5, 5, 5, 2, 2, 2, 9, 2])  # the only column of group 9 is constant
+    process.fit(features, values, np.random.default_rng(0))
+    return process
+
+
+def sklearn_process(ours: GaussianProcess, theta: np.ndarray) -> Any:
+    """scikit-learn's with the same kernel, its scales by column."""
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
 
+    height, slope, noise = np.exp(theta[-3:])
+    scales = np.exp(theta[:-3])[ours.kinds]
+    kernel = ConstantKernel(height) * Matern(scales, nu=1.5) + ConstantKernel(slope) * DotProduct(1e-8)
+    return GaussianProcessRegressor(kernel + WhiteKernel(noise), optimizer=None, alpha=gp_module.JITTER)
+
+
+@pytest.mark.parametrize("fit", [grouped, lambda *data: fitted("gp", *data)], ids=["groups", "one group"])
+def test_gaussian_process_is_scikit_learns_with_the_same_kernel(fit):
     features, values = made(60)
-    ours = fitted("gp", features[:40], values[:40])
-    assert isinstance(ours, GaussianProcess)
-    scale, height, slope, noise = np.exp(ours.theta)
-    kernel = ConstantKernel(height) * Matern(scale, nu=1.5) + ConstantKernel(slope) * DotProduct(1e-8)
-    theirs = GaussianProcessRegressor(kernel + WhiteKernel(noise), optimizer=None, alpha=gp_module.JITTER)
-    theirs.fit(ours.points, normal_scores(values[:40]))
+    ours = fit(features[:40], values[:40])
+    theirs = sklearn_process(ours, ours.theta).fit(ours.points, normal_scores(values[:40]))
     mean, std = ours.predict_with_std(features)
     points = np.clip((features - ours.mean) * ours.weight, -4, 4) / ours.norm
     expected, with_noise = theirs.predict(points, return_std=True)
     assert mean == pytest.approx(expected, abs=1e-4)  # ours are computed in float32
-    assert std**2 + noise == pytest.approx(with_noise**2, abs=1e-4)
+    assert std**2 + np.exp(ours.theta[-1]) == pytest.approx(with_noise**2, abs=1e-4)
 
 
-def test_gaussian_process_has_the_most_likely_kernel():
+@pytest.mark.parametrize("fit", [grouped, lambda *data: fitted("gp", *data)], ids=["groups", "one group"])
+def test_gaussian_process_has_the_most_likely_kernel(fit):
     """By finite differences, and by scikit-learn's marginal likelihood nearby."""
-    from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
-
     features, values = made(60)
-    ours = fitted("gp", features, values)
-    assert isinstance(ours, GaussianProcess)
+    ours = fit(features, values)
     targets = normal_scores(values)
+    groups = len(ours.theta) - 3
+    start = np.concatenate([np.zeros(groups), gp_module.START])
+    spread = np.array([gp_module.SCALE_STD] * groups + [gp_module.PRIOR_STD] * 3)
 
     def density(theta: np.ndarray) -> float:
-        scale, height, slope, noise = np.exp(theta)
-        kernel = ConstantKernel(height) * Matern(scale, nu=1.5) + ConstantKernel(slope) * DotProduct(1e-8)
-        model = GaussianProcessRegressor(kernel + WhiteKernel(noise), optimizer=None, alpha=gp_module.JITTER)
-        prior = -0.5 * np.sum(((theta - gp_module.START) / gp_module.PRIOR_STD) ** 2)
-        return model.fit(ours.points, targets).log_marginal_likelihood_value_ + prior
+        model = sklearn_process(ours, theta).fit(ours.points, targets)
+        return model.log_marginal_likelihood_value_ - 0.5 * np.sum(((theta - start) / spread) ** 2)
 
     best = density(ours.theta)
-    assert best > density(gp_module.START)
-    for place in range(4):
+    assert best > density(start)
+    for place in range(len(start)):
         for step in (-0.3, 0.3):
-            assert density(ours.theta + step * np.eye(4)[place]) < best + 1e-3
-    slope = check_grad(lambda t: -density(t), lambda t: np.zeros(4), ours.theta)
+            assert density(ours.theta + step * np.eye(len(start))[place]) < best + 1e-3
+    slope = check_grad(lambda t: -density(t), lambda t: np.zeros(len(start)), ours.theta)
     assert slope < 0.2  # flat there
+
+
+def test_groups_of_features_weigh_the_same_and_what_tells_nothing_is_far():
+    features, _ = made(200)
+    ours = grouped(features, features[:, 0] * features[:, 1])
+    assert ours.kinds.tolist() == [1, 1, 1, 0, 0, 0, 1, 0]
+    assert [np.mean((ours.points[:, ours.kinds == kind] ** 2).sum(1)) for kind in (0, 1)] == pytest.approx([0.5, 0.5])
+    assert ours.theta[0] > ours.theta[1] + 1  # only columns of group 5 matter: the other's scale is long
+    assert len(ours.theta) == 2 + 3
 
 
 def test_gaussian_process_learns_from_a_sample_of_too_many():
@@ -161,9 +183,34 @@ def test_an_ensemble_is_the_mean_of_its_members_and_as_unsure_as_they_are():
     assert mean == pytest.approx((trees + process) / 2)
     between = ((trees - process) / 2) ** 2
     assert std**2 == pytest.approx(between + (trees_std**2 + process_std**2) / 2)
+    weighed = make_predictor("ensemble", members="extra_trees, gp*3").predictor
+    weighed.fit(features, values, np.random.default_rng(3))
+    mean, std = weighed.predict_with_std(features)
+    assert mean == pytest.approx((trees + 3 * process) / 4)
+    assert std**2 == pytest.approx(between * 3 / 4 + (trees_std**2 + 3 * process_std**2) / 4)
 
 
-@pytest.mark.parametrize(("names", "said"), [("gp,oracle", "unknown predictor"), ("gp,ensemble", "ensemble itself")])
+def test_boosting_is_the_mean_of_models_that_draw_differently():
+    from sklearn.ensemble import GradientBoostingRegressor
+
+    features, values = made()
+    model = fitted("boosting", features, values).model
+    alone = [one.predict(features) for one in model.estimators_]
+    assert len(alone) == 4
+    assert all(isinstance(one, GradientBoostingRegressor) for one in model.estimators_)
+    assert not np.array_equal(*alone[:2])
+    assert model.predict(features) == pytest.approx(np.mean(alone, axis=0))
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ("gp,oracle", "unknown predictor"),
+        ("gp,ensemble", "ensemble itself"),
+        ("gp*much", "weights are numbers"),
+        ("gp*-1", "weights are numbers"),
+    ],
+)
 def test_impossible_ensembles_are_refused(names, said):
     with pytest.raises(InputError, match=said):
         make_predictor("ensemble", members=names)
