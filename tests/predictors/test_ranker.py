@@ -26,7 +26,11 @@ from common.predictors.boosting import Boosting
 from common.spaces import make_space
 
 ROOT = Path(__file__).resolve().parents[2]
-FAST = {"lenet": {"num_epochs": 3}}  # settings with which a member is fitted in a moment
+FAST: dict[str, dict[str, Any]] = {
+    "lenet": {"num_epochs": 3},
+    "boosting": {"models": 2, "max_iter": 100},
+    "ensemble": {"members": "extra_trees,gp"},
+}  # settings with which a member is fitted in a moment
 
 
 @pytest.fixture(scope="session", autouse=True)
