@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.benchmarks import load_benchmark
+from common.budget import Budget
 from common.devices import device_title, pick_device
 from common.errors import InputError
 from common.execution.processes import start_worker, usable_cores
@@ -91,6 +92,10 @@ def run(
     settings: Mapping[str, Any] | None = None,
     search: str = TOPK,
     search_settings: Mapping[str, Any] | None = None,
+    max_params: str | float | None = None,
+    max_flops: str | float | None = None,
+    max_latency: str | float | None = None,
+    latency: str | Path | None = None,
     seed: int = 0,
     seeds: int = 1,
     jobs: int = 1,
@@ -113,6 +118,8 @@ def run(
         predictor, encoding, settings: as `make_predictor` takes them; by default lenet, or the strategy's own.
         search: topk (as published), ea (evolution on predicted scores), or a strategy of `common.search` or of one's
             own (`my_module:MyClass`), which spends the whole budget on true values. search_settings: its settings.
+        max_params, max_flops, max_latency, latency: see `common.budget.Budget`. What is outside is left out of
+            the table: never evaluated, and not among what ranks and regrets are of.
         seed, seeds: the first seed, and how many, counted up. jobs: of them at a time, in processes of their own that
             share the cores; another number of threads gives other rounding errors.
         device: auto, cpu or cuda. out: the run folder, by default runs/renas/<name made from the settings>.
@@ -126,6 +133,8 @@ def run(
     table = load_benchmark(data, kind=benchmark, dataset=dataset, space=space)
     if total_num is not None:
         table = table.head(total_num)
+    limits = Budget.of(max_params=max_params, max_flops=max_flops, max_latency=max_latency, latency=latency)
+    table = limits.within(table)
     columns = choose_columns(table, dataset, protocol, label, report)
     own = search in (TOPK, EVOLVED)
     choice = None
@@ -158,6 +167,7 @@ def run(
         strategy_settings=strategy_settings,
         seconds=choose_seconds(table, columns, seconds) if timed else None,
         budget_seconds=math.inf if budget_seconds is None else budget_seconds,
+        limits=limits,
     )
     check_experiment(experiment)
     config = _config(experiment)
@@ -280,6 +290,8 @@ def _config(experiment: Experiment) -> dict[str, Any]:
         config["search_settings"] = asdict(experiment.evolved)
     elif experiment.strategy_settings is not None:
         config["search_settings"] = _plain(experiment.strategy_settings)
+    if experiment.limits.given:
+        config["limits"] = experiment.limits.given
     return config
 
 

@@ -9,6 +9,7 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
+from common.budget import Budget
 from common.cli import OneLineParser
 from common.devices import DEVICES
 from common.errors import InputError
@@ -19,6 +20,7 @@ from renas.settings import COUNT, EVOLVED, PROTOCOLS, TOPK, EvolvedSettings, LeN
 PROG = "python -m renas"
 LENET = "lenet"  # whose settings are the demo's flags
 LENET_FLAGS = tuple(made.name for made in fields(LeNetSettings))
+BUDGET_FLAGS = tuple(made.name for made in fields(Budget))
 EVOLVED_FLAGS = tuple(f"ea_{made.name}" for made in fields(EvolvedSettings))
 
 
@@ -73,6 +75,7 @@ def make_parser() -> argparse.ArgumentParser:
     for made in fields(EvolvedSettings):
         _add_setting(group, f"ea_{made.name}", made, help=f"{EVOLVED}: {made.metadata['help']}")
 
+    add_budget(parser)
     add = parser.add_argument_group("run").add_argument
     add("--seed", type=not_below_zero, default=0, help="first seed")
     add("--seeds", type=whole, default=1, help="number of seeds, counted up from --seed")
@@ -133,7 +136,7 @@ def _options(args: argparse.Namespace, given: set[str]) -> dict[str, Any]:
         encoding = _tensor_parts(args.features)
     passed = ["benchmark", "dataset", "space", "total_num", "train_ratio", "train_num", "count", "budget", "protocol"]
     passed += ["budget_seconds", "seconds"]
-    passed += ["label", "report", "search", "seed", "seeds", "jobs", "device", "out"]
+    passed += ["label", "report", "search", "seed", "seeds", "jobs", "device", "out", *BUDGET_FLAGS]
     return {
         "data": args.data_path,
         **{name: getattr(args, name) for name in passed},
@@ -206,11 +209,17 @@ def _strategy_class(name: str) -> Any:
 # values of flags ----------------------------------------------------------------------------------------------------
 
 
+def add_budget(parser: argparse.ArgumentParser) -> None:
+    """The flags of what an architecture may cost, by the fields of `Budget`."""
+    group = parser.add_argument_group("budget of an architecture")
+    for made in fields(Budget):
+        _add_setting(group, made.name, made, default=None, metavar="TABLE" if made.name == "latency" else "MOST")
+
+
 def _add_setting(group: Any, flag: str, made: Field[Any], **options: Any) -> None:
     """A flag for a field of a settings dataclass, with its default, help and check."""
-    group.add_argument(
-        f"--{flag}", type=_reader(made), default=made.default, **{"help": made.metadata["help"], **options}
-    )
+    given = {"default": made.default, "help": made.metadata["help"], **options}
+    group.add_argument(f"--{flag}", type=_reader(made), **given)
 
 
 def _reader(made: Field[Any]) -> Callable[[str], Any]:

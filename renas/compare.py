@@ -98,6 +98,10 @@ def run(
     protocol: str = PROTOCOLS[0],
     label: str | None = None,
     report: str | None = None,
+    max_params: str | float | None = None,
+    max_flops: str | float | None = None,
+    max_latency: str | float | None = None,
+    latency: str | Path | None = None,
     seed: int = 0,
     seeds: int = 20,
     jobs: int = 0,
@@ -108,7 +112,8 @@ def run(
     """Runs every search with every seed, in parallel; those that the folder holds are not run again.
 
     Args:
-        data, benchmark, dataset, space, total_num, protocol, label, report: as of `renas.run`.
+        data, benchmark, dataset, space, total_num, protocol, label, report, max_params, max_flops, max_latency,
+            latency: as of `renas.run`.
         strategies: names of `common.search`, import paths of one's own (`my_module:MyClass`), "renas" (the method as
             published), "topk" (the same with another predictor) or "ea" (evolution on predicted scores).
         predictors: of those strategies that take one, each with each; none: the strategy's default. encoding: theirs.
@@ -120,6 +125,7 @@ def run(
     Raises: InputError for bad input, before anything is run or written.
     """
     from common.benchmarks import load_benchmark
+    from common.budget import Budget
     from renas.protocol import choose_columns
 
     for name, value in (("seeds", seeds), ("budget", budget), ("count", count)):
@@ -128,8 +134,10 @@ def run(
     table = load_benchmark(data, kind=benchmark, dataset=dataset, space=space)
     if total_num is not None:
         table = table.head(total_num)
+    limits = Budget.of(max_params=max_params, max_flops=max_flops, max_latency=max_latency, latency=latency)
+    table = limits.within(table)
     columns = choose_columns(table, dataset, protocol, label, report)
-    shared = {"table": table, "columns": columns, "protocol": protocol}
+    shared = {"table": table, "columns": columns, "protocol": protocol, "limits": limits}
     members = make_members(shared, strategies, predictors, encoding, settings or {}, budget, count)
     return run_members(members, range(seed, seed + seeds), jobs, device, out, tell)
 
@@ -357,6 +365,7 @@ def _config(members: Sequence[Member]) -> dict[str, Any]:
         "report": experiment.columns.report.name,
         "n_total": len(experiment.table),
         "budget": experiment.budget,
+        **({"limits": experiment.limits.given} if experiment.limits.given else {}),
     }
 
 
@@ -373,7 +382,7 @@ def _plain(settings: Any) -> dict[str, Any]:
 
 
 def make_parser() -> OneLineParser:
-    from renas.cli import not_below_zero, whole
+    from renas.cli import add_budget, not_below_zero, whole
 
     parser = OneLineParser(
         PROG,
@@ -391,6 +400,7 @@ def make_parser() -> OneLineParser:
     add("--label", metavar="COLUMN", help="column to search on, instead of the protocol's")
     add("--report", metavar="COLUMN", help="column to report, instead of the protocol's")
 
+    add_budget(parser)
     add = parser.add_argument_group("searches").add_argument
     add("--strategies", default=",".join(STRATEGIES), metavar="NAMES", help="comma-separated; strategies, your own as "
         "my_module:MyClass, renas (as published), topk and ea (with any predictor)")  # fmt: skip

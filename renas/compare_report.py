@@ -44,6 +44,7 @@ def summarize(members: Sequence[Member], records: Sequence[Mapping[str, Any]]) -
         "note": columns.note,
         "budget": experiment.budget,
         "n_total": len(table),
+        "limits": experiment.limits.given,
         **optimum,
         "source": {k: getattr(table.source, k) for k in ("kind", "title", "path", "bytes", "sha256")},
         "members": {

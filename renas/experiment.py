@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from common.benchmarks.table import BenchmarkTable, Column
+from common.budget import Budget
 from common.encoding import make_encoding
 from common.errors import InputError
 from common.evaluators.table import TableEvaluator
@@ -75,6 +76,7 @@ class Experiment:
     strategy_settings: Any = None
     seconds: Column | None = None  # what an evaluation costs, of `budget_seconds`; None: one costs one of `budget`
     budget_seconds: float = math.inf
+    limits: Budget = Budget()  # noqa: RUF009 (it is frozen): what the table was left within
 
     @property
     def predicts(self) -> bool:

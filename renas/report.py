@@ -37,6 +37,7 @@ def summarize(experiment: Experiment, records: list[dict[str, Any]], environment
         "search": experiment.search,
         "predictor": None if choice is None else f"{choice.name} on {choice.encoding}",
         "budget": experiment.budget,
+        "limits": experiment.limits.given,
     }
     if experiment.predicts:
         summary |= {"n_train": experiment.n_train, "n_test": records[0]["n_test"]}
@@ -58,6 +59,8 @@ def terminal_report(experiment: Experiment, summary: dict[str, Any], folder: Pat
     title = table.space.title if table.space else "prepared feature tensors"
     on = f", {summary['dataset']}" if summary["dataset"] else ""
     lines = [f"ReNAS on {title}{on}: {len(table):,} architectures from {table.source.title}"]
+    if experiment.limits.given:
+        lines.append("within " + ", ".join(f"{name} {bound}" for name, bound in experiment.limits.given.items()))
     lines += _what_was_done(experiment)
     if columns.note:
         lines.append(f"note: {columns.note}")

@@ -151,6 +151,8 @@ def rank_config(
         raise InputError(f"--rank {count}: at least 2 cells are needed to rank any")
     names = [*dict.fromkeys(evaluators or (settings.rminas.evaluator, *COMPARED))]
     with _open(settings, name + "_rank", names, say) as job:
+        if job.limits is not None:
+            raise InputError("--rank ranks random architectures whatever they cost: leave BUDGET out, or search")
         drawn = {seed: draw_archs(job.space, seed, count, job.accuracies) for seed in job.seeds}
         file = settings.benchmark.zero_cost
         zero_cost = load_scores(file, job.space) if file else {}
@@ -182,7 +184,12 @@ class _Job:
         self.bar = ProgressBar(settings.teacher.epochs, "teacher", "epoch")
         self.inputs = Inputs(settings.data, settings.teacher, self.device, path, epochs_on(self.bar), say)
         seen = any(_needs_images(name) for name in names)
-        self.space = make_search_space(settings, self.inputs.load_images if seen else None)
+        images = self.inputs.load_images if seen else None
+        self.space = make_search_space(settings, images)
+        # Of the network as it is published: candidates may be trained in a smaller one.
+        self.limits = settings.budget.limits(make_search_space(settings, images, published=True))
+        if self.limits is not None:
+            self.limits.candidates(self.space)  # there must be some
         benchmark = settings.benchmark
         dataset = benchmark.dataset or data_set(settings.data.name).name
         known = (benchmark.path, dataset, self.space, benchmark.column, benchmark.latency)
@@ -357,7 +364,7 @@ def _search_seed(job: _Job, seed: int) -> SearchOutcome:
 
         executor = job.executor(r.evaluator)
         finals = partial(_evaluate_finals, job, seed)
-        return search(settings.rminas, job.space, evaluator, seed, cheap, executor, past, keep, finals)
+        return search(settings.rminas, job.space, evaluator, seed, cheap, executor, past, keep, finals, job.limits)
 
 
 def _evaluate_finals(job: _Job, seed: int, archs: Sequence[Any]) -> History:

@@ -10,7 +10,8 @@ from common.runs.config import describe, pairs
 from rminas.config import Config, find_config, read_config
 
 PROG = "python -m rminas"
-FLAGS = {"device": "DEVICE", "seed": "RNG_SEED", "seeds": "SEEDS", "out": "OUT_DIR"}
+BUDGET = {name: f"BUDGET.{name.upper()}" for name in ("max_params", "max_flops", "max_latency", "latency")}
+FLAGS = {"device": "DEVICE", "seed": "RNG_SEED", "seeds": "SEEDS", "out": "OUT_DIR", **BUDGET}
 
 
 def make_parser() -> argparse.ArgumentParser:

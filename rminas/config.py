@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common.budget import Budget
 from common.devices import DEVICES
 from common.errors import InputError
 from common.evaluators import EVALUATORS
@@ -197,6 +198,7 @@ class Config:
     optim: Optim = Optim()
     train: Train = Train()
     rminas: Rminas = Rminas()
+    budget: Budget = Budget()  # noqa: RUF009 (it is frozen)
     benchmark: Benchmark = Benchmark()
 
 

@@ -12,6 +12,7 @@ from common.errors import InputError
 from common.evaluators.combination import combine
 from common.registry import Registry
 from common.search.active import PREDICTOR
+from common.search.candidates import Candidates
 from common.search.history import History
 from common.spaces.base import SearchSpace
 from rminas.forest import Judgement
@@ -39,6 +40,7 @@ class FinishedSearch:
     """What the result is chosen from.
 
     top: positives that vote at most. finals: evaluations of the finalists by another evaluator; empty without any.
+    candidates: what may be chosen; None: all.
     """
 
     space: SearchSpace
@@ -47,6 +49,7 @@ class FinishedSearch:
     judged: Judgement
     top: int = 50
     finals: History = field(default_factory=History)
+    candidates: Candidates | None = None
 
     @property
     def voters(self) -> list[int]:
@@ -97,9 +100,10 @@ def _choose_by_votes(search: FinishedSearch, votes: Callable[[np.ndarray, int], 
     codes = space.to_codes(voters)
     counts = votes(codes, space.choices)
     arch = space.most_voted(counts)
-    if space.reaches_output(arch):
+    if space.reaches_output(arch) and (search.candidates is None or search.candidates.within([arch])):
         return arch
-    # The most frequent choices need not make a network together (NAS-Bench-101): then the voter that has most of them.
+    # The most frequent choices need not make a network together (NAS-Bench-101), nor one within the limits: then the
+    # voter that has most of them.
     return voters[int(counts[np.arange(codes.shape[1]), codes].sum(1).argmax())]
 
 
@@ -122,7 +126,7 @@ def choose_by_model(search: FinishedSearch) -> Any:
         raise InputError("no architecture has a value to learn a model from")
     archs = [history[i].arch for i in trained]
     model = LossModel.fit(search.space, archs, np.where(np.isfinite(losses), losses, losses[np.isfinite(losses)].max()))
-    return model.least(archs, rng_for(search.seed, "model"), weighing.penalties)
+    return model.least(archs, rng_for(search.seed, "model"), weighing.penalties, search.candidates)
 
 
 def choose_best(search: FinishedSearch) -> Any:

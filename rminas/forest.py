@@ -17,7 +17,7 @@ import numpy as np
 from common.errors import InputError
 from common.runs.config import at_least, between, key
 from common.search.base import Proposal, Strategy
-from common.search.candidates import Pool
+from common.search.candidates import Candidates
 from common.search.history import History
 from common.spaces.base import SearchSpace
 from rminas.cheap import NO_WEIGHING, CheapScore, Weighing
@@ -70,7 +70,7 @@ class ForestSearch(Strategy):
         space: SearchSpace,
         seed: int,
         settings: ForestSettings | None = None,
-        pool: Pool | Sequence[Any] | None = None,
+        pool: Candidates | Sequence[Any] | None = None,
         cheap: CheapScore | None = None,
     ) -> None:
         super().__init__(space, seed, settings, pool)
@@ -116,7 +116,7 @@ class ForestSearch(Strategy):
         seen = {identity(arch) for arch in history.archs}
         for index in range(len(history), len(history) + count):
             rng = rng_for(self.seed, "warmup", index)
-            drawn = (self._sample(rng) for _ in range(MAX_DRAWS))
+            drawn = (self.candidates.sample(rng) for _ in range(MAX_DRAWS))
             arch = next((arch for arch in drawn if identity(arch) not in seen), None)
             if arch is None:
                 break
@@ -137,7 +137,7 @@ class ForestSearch(Strategy):
         rng = rng_for(self.seed, "candidates", index)
         drawn: dict[str, Any] = {}
         for _ in range(self.settings.candidates):
-            arch = self._sample(rng)
+            arch = self.candidates.sample(rng)
             drawn.setdefault(identity(arch), arch)
         seen = {identity(arch) for arch in history.archs}
         new = [arch for name, arch in drawn.items() if name not in seen]
@@ -156,11 +156,6 @@ class ForestSearch(Strategy):
                 belief[chosen] = -1
                 chosen.append(int(np.argmax(belief)))
         return [new[which] for which in chosen]
-
-    def _sample(self, rng: np.random.Generator) -> Any:
-        if isinstance(self.candidates, Pool):
-            return self.candidates.arch(int(rng.integers(len(self.candidates))))
-        return self.space.sample(rng)
 
     def _features(self, archs: list[Any]) -> np.ndarray:
         return self.space.one_hot(self.space.to_codes(archs))

@@ -39,10 +39,11 @@ def load_data(data: Data) -> ImageSet:
     return images
 
 
-def make_search_space(config: Config, images: Callable[[], ImageSet] | None) -> SearchSpace:
+def make_search_space(config: Config, images: Callable[[], ImageSet] | None, published: bool = False) -> SearchSpace:
     """The space with the network that candidates are trained in, for the classes and size of the images.
 
     Args: images: loads them; None where they are not needed, and the settings or the record of the data set will do.
+        published: the network of the space's own size instead, whatever the settings say of channels and cells.
     Raises: InputError when the space has no such network, or nothing says for which images it is to be.
     """
     data, known = config.data, data_set(config.data.name)
@@ -59,7 +60,7 @@ def make_search_space(config: Config, images: Callable[[], ImageSet] | None) -> 
         "layers": config.train.layers,
         "cells_per_stage": config.space.cells_per_stage,
     }
-    options = {option: value for option, value in asked.items() if value}
+    options = {option: value for option, value in asked.items() if value and not published}
     try:
         return search_space(config.space.name, Skeleton(classes, size, options))
     except UnknownOption as error:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from common.search.candidates import Candidates, WholeSpace
 from common.spaces import SearchSpace
 
 PENALTY = 3.0
@@ -53,23 +54,26 @@ class LossModel:
         evaluated: Sequence[Any],
         rng: np.random.Generator,
         penalties: Callable[[Sequence[Any]], np.ndarray] = lambda archs: np.zeros(len(archs)),
+        candidates: Candidates | None = None,
     ) -> Any:
         """The architecture of the least predicted log loss, with what `penalties` (n,) add to it, that a walk finds.
 
         It sets out from the best of the evaluated ones and of DRAWS random ones, and moves while that is better.
+        Args: candidates: what it may walk among; by default the whole space.
         """
+        among = candidates or WholeSpace(self.space)
 
         def judge(archs: Sequence[Any]) -> np.ndarray:
             return self.predict(archs) + penalties(archs)
 
-        drawn = [*evaluated, *(self.space.sample(rng) for _ in range(DRAWS))]
+        drawn = [*evaluated, *(among.sample(rng) for _ in range(DRAWS))]
         drawn = [arch for arch in drawn if self.space.reaches_output(arch)]
         predicted = judge(drawn)
         ends: list[tuple[float, Any]] = []
         for start in np.argsort(predicted, kind="stable")[:STARTS]:
             best, arch = float(predicted[start]), drawn[start]
             for _ in range(MAX_MOVES):
-                near = [other for other in self.space.neighbours(arch) if self.space.reaches_output(other)]
+                near = [other for other in among.neighbours(arch) if self.space.reaches_output(other)]
                 if not near or (losses := judge(near)).min() >= best:
                     break
                 best, arch = float(losses.min()), near[int(losses.argmin())]

@@ -14,7 +14,8 @@ from common.errors import InputError
 from common.evaluators.base import Evaluator
 from common.execution.base import Executor
 from common.metrics import best_rows, kendall_tau, spearman
-from common.search import Evaluation, History, StoppingPolicy, Strategy, make_strategy, run_search
+from common.search import Candidates, Evaluation, History, StoppingPolicy, Strategy, make_strategy, run_search
+from common.search.limits import Limits
 from common.search.screening import INITIAL, Screened, Screening, ScreeningSettings
 from common.spaces.base import SearchSpace
 from rminas.accuracy import AccuracyTable
@@ -54,18 +55,20 @@ def search(
     past: Mapping[int, Evaluation] | None = None,
     on_evaluation: Callable[[Evaluation, History], object] = lambda evaluation, history: None,
     evaluate_finals: Callable[[Sequence[Any]], History] | None = None,
+    limits: Limits | None = None,
 ) -> SearchOutcome:
-    """Searches with one seed; see `common.search.run_search` for executor, past and on_evaluation.
+    """Searches with one seed; see `common.search.run_search` for executor, past, on_evaluation and limits.
 
     Args: cheap: what `settings.size` is the weight of, or what a screening begins with; needed for these.
         evaluate_finals: evaluates the finalists, where `settings.finalists` asks for some.
     Raises: InputError when no architecture of the warm-up has a value, or `past` holds others than are proposed.
     """
-    strategy = make_search(settings, space, seed, cheap)
+    candidates = None if limits is None else limits.candidates(space)
+    strategy = make_search(settings, space, seed, cheap, candidates)
     stopping = make_stopping(settings, strategy)
     forest = isinstance(strategy, ForestSearch)
     budget = settings.rf_warmup if forest and not settings.rf_succ else settings.max_evaluations
-    done = run_search(strategy, evaluator, budget, executor, stopping, past, on_evaluation)
+    done = run_search(strategy, evaluator, budget, executor, stopping, past, on_evaluation, limits)
     judged = judge(strategy, done.history, settings.top)
     gave_up = done.ended
     if forest and not gave_up:
@@ -75,7 +78,7 @@ def search(
                 f"{found} of {settings.rf_succ} positives after {len(done.history)} evaluations "
                 "(RMINAS.MAX_EVALUATIONS)"
             )
-    finished = FinishedSearch(space, seed, done.history, judged, settings.top)
+    finished = FinishedSearch(space, seed, done.history, judged, settings.top, candidates=candidates)
     started = time.perf_counter()
     if settings.finalists and evaluate_finals is not None:
         best = best_rows(judged.scores, settings.finalists)
@@ -86,13 +89,19 @@ def search(
     return SearchOutcome(finished, found, gave_up, screened, choose_s)
 
 
-def make_search(settings: Rminas, space: SearchSpace, seed: int, cheap: Evaluator | None = None) -> Strategy:
-    """The strategy of the settings; `cheap` as for `search`."""
+def make_search(
+    settings: Rminas,
+    space: SearchSpace,
+    seed: int,
+    cheap: Evaluator | None = None,
+    candidates: Candidates | None = None,
+) -> Strategy:
+    """The strategy of the settings; `cheap` as for `search`. candidates: what it may propose; None for all."""
     if settings.strategy == Screening.name:
         screened = ScreeningSettings(settings.rf_warmup, settings.round, candidates=settings.drawn, kept=settings.kept)
-        return Screening(space, seed, screened, cheap=cheap)
+        return Screening(space, seed, screened, candidates, cheap=cheap)
     if settings.strategy != ForestSearch.name:
-        return make_strategy(settings.strategy, space, seed)
+        return make_strategy(settings.strategy, space, seed, candidates)
     assert cheap is not None or not settings.size
     own = ForestSettings(
         warmup=settings.rf_warmup,
@@ -104,7 +113,7 @@ def make_search(settings: Rminas, space: SearchSpace, seed: int, cheap: Evaluato
         first_round=settings.race_full if settings.race else 0,
         isomorphic_once=settings.isomorphic_once,
     )
-    return ForestSearch(space, seed, own, cheap=None if cheap is None else CheapScore(cheap, settings.size))
+    return ForestSearch(space, seed, own, candidates, None if cheap is None else CheapScore(cheap, settings.size))
 
 
 def make_stopping(settings: Rminas, strategy: Strategy) -> StoppingPolicy:

@@ -1,6 +1,7 @@
 """Ranking metrics, exact on any number of architectures, and comparisons of methods seed by seed."""
 
 from common.metrics.paired import PairedComparison, compare_paired
+from common.metrics.pareto import hypervolume, pareto_front
 from common.metrics.ranking import (
     best_rank_at,
     best_rows,
@@ -22,10 +23,12 @@ __all__ = [
     "best_rows",
     "bootstrap_interval",
     "compare_paired",
+    "hypervolume",
     "kendall_tau",
     "mean_std",
     "normal_scores",
     "number",
+    "pareto_front",
     "precision_at",
     "rank_of",
     "regret_at",

@@ -21,6 +21,7 @@ STRATEGIES = Registry(
         "evolution": "common.search.evolution:Evolution",
         "local": "common.search.local_search:LocalSearch",
         "active": "common.search.active:ActiveSearch",
+        "pareto": "common.search.pareto:ParetoSearch",
         "screening": "common.search.screening:Screening",
         "reinforce": "common.search.reinforce:Reinforce",
         "forest": "rminas.forest:ForestSearch",
@@ -32,7 +33,7 @@ def make_strategy(
     name: str,
     space: SearchSpace,
     seed: int,
-    pool: Pool | Sequence[Any] | None = None,
+    pool: Candidates | Sequence[Any] | None = None,
     settings: Any = None,
     **parts: Any,
 ) -> Strategy:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +13,7 @@ from common.predictors.base import CHUNK, Predictor
 from common.predictors.ranker import Ranker, make_predictor
 from common.runs.config import at_least, key, one_of
 from common.search.base import EXHAUSTED, Proposal, Strategy
-from common.search.candidates import Pool
+from common.search.candidates import Candidates, Pool
 from common.search.history import History
 from common.seeds import rng_for
 from common.spaces.base import SearchSpace
@@ -38,11 +38,15 @@ class ActiveSettings:
 
 @dataclass(frozen=True)
 class Scores:
-    """Of m candidates: mean and std (m,) by the predictor, and best: its highest mean among the evaluated ones."""
+    """Of m candidates: mean and std (m,) by the predictor, and best: its highest mean among the evaluated ones.
+
+    trained: (n,) its means of the evaluated ones whose values are known, in their order.
+    """
 
     mean: np.ndarray
     std: np.ndarray
     best: float
+    trained: np.ndarray = field(default_factory=lambda: np.empty(0))
 
 
 class ActiveSearch(Strategy):
@@ -61,7 +65,7 @@ class ActiveSearch(Strategy):
         space: SearchSpace,
         seed: int,
         settings: ActiveSettings | None = None,
-        pool: Pool | Sequence[Any] | None = None,
+        pool: Candidates | Sequence[Any] | None = None,
         predictor: Ranker | type[Predictor] | str | None = None,
         encoding: str | None = None,
     ) -> None:
@@ -104,7 +108,8 @@ class ActiveSearch(Strategy):
             raise InputError("the history holds an architecture that the pool lacks")
         rows = np.array(inside, dtype=np.int64)
         scores = self._scores(features(rows), values[known], features, left, len(history))
-        return [pool.arch(int(left[place])) for place in self.choose(scores, count, len(history))]
+        chosen = self.choose_from(pool.codes[left], scores, count, history)
+        return [pool.arch(int(left[place])) for place in chosen]
 
     def _best_of_space(self, history: History, values: np.ndarray, known: np.ndarray, count: int) -> list[Any]:
         candidates = self._candidates(history, values)
@@ -119,7 +124,7 @@ class ActiveSearch(Strategy):
             np.arange(len(candidates)),
             len(history),
         )
-        return [candidates[place] for place in self.choose(scores, count, len(history))]
+        return [candidates[place] for place in self.choose_from(codes, scores, count, history)]
 
     def _candidates(self, history: History, values: np.ndarray) -> list[Any]:
         """Unseen mutants of the best architectures, a few mutations away or one, and as many random ones."""
@@ -135,6 +140,7 @@ class ActiveSearch(Strategy):
             if mutant_key not in seen:
                 seen.add(mutant_key)
                 found.append(mutant)
+        found = self.candidates.within(found)
         return found + self.candidates.random(self.settings.candidates - len(found), rng, seen)
 
     def _scores(
@@ -151,7 +157,12 @@ class ActiveSearch(Strategy):
         chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
         made = [self.predictor.predict_with_std(features(chunk)) for chunk in chunks]
         mean, std = (np.concatenate([part[i] for part in made]).astype(np.float64) for i in (0, 1))
-        return Scores(mean, std, float(np.max(self.predictor.predict(trained))))
+        known = self.predictor.predict(trained)
+        return Scores(mean, std, float(np.max(known)), known)
+
+    def choose_from(self, codes: np.ndarray, scores: Scores, count: int, history: History) -> list[int]:
+        """The `count` of m candidates (m, code_length) that are evaluated next."""
+        return self.choose(scores, count, len(history))
 
     def choose(self, scores: Scores, count: int, place: int) -> list[int]:
         """The `count` candidates of highest acquisition, each once.

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from common.evaluators.base import Bounds
 from common.predictors.base import NoSettings
-from common.search.candidates import Candidates, Pool, candidates_of
+from common.search.candidates import Candidates, candidates_of
 from common.search.history import History
 from common.seeds import rng_for
 from common.spaces.base import SearchSpace
@@ -50,7 +50,7 @@ class Strategy(ABC):
     candidates: Candidates
 
     def __init__(
-        self, space: SearchSpace, seed: int, settings: Any = None, pool: Pool | Sequence[Any] | None = None
+        self, space: SearchSpace, seed: int, settings: Any = None, pool: Candidates | Sequence[Any] | None = None
     ) -> None:
         """pool: the architectures that may be proposed, isomorphic ones once; the whole space if None."""
         self.space, self.seed = space, seed

@@ -8,31 +8,37 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from common.benchmarks.table import BenchmarkTable
 from common.encoding.base import Encoding
 from common.errors import InputError
+from common.seeds import rng_for
 from common.spaces.base import SearchSpace
+
+if TYPE_CHECKING:
+    from common.search.limits import Limits
 
 TRIES = 16  # mutants of a parent at each distance
 MAX_STEPS = 8  # mutations from a parent to its mutant in a whole space
 MAX_POOL_STEPS = 3  # the same in a pool, before the nearest member is taken
+DRAWS = 200  # of a whole space until one is within limits, before walking there
+WALKS = 10
 NEAREST = 16  # members that a neighbourhood is filled up to where the pool lacks the true neighbours
 
 
 class Candidates(ABC):
     """Architectures that may be proposed. Isomorphic ones are one: they share a key, and only one of them is proposed.
 
-    `seen` are keys of what must not be proposed again.
+    What is outside of `limits` is no candidate. `seen` are keys of what must not be proposed again.
     """
 
     space: SearchSpace
 
-    def __init__(self, space: SearchSpace) -> None:
-        self.space = space
+    def __init__(self, space: SearchSpace, limits: Limits | None = None) -> None:
+        self.space, self.limits = space, limits
         self._keys: dict[Any, Hashable] = {}
 
     def key(self, arch: Any) -> Hashable:
@@ -44,6 +50,17 @@ class Candidates(ABC):
 
     def keys(self, archs: Sequence[Any]) -> set[Hashable]:
         return {self.key(arch) for arch in archs}
+
+    def within(self, archs: Sequence[Any]) -> list[Any]:
+        """Those of some architectures that are inside of the limits."""
+        if self.limits is None or not archs:
+            return list(archs)
+        admitted = self.limits.admits(self.space.to_codes(archs))
+        return [arch for arch, inside in zip(archs, admitted, strict=True) if inside]
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator) -> Any:
+        """A random candidate, whether or not it was drawn before."""
 
     @abstractmethod
     def random_order(self, rng: np.random.Generator) -> Iterator[Any]:
@@ -75,22 +92,56 @@ class Candidates(ABC):
 
 
 class WholeSpace(Candidates):
-    """Every architecture of a space; nothing is listed."""
+    """Every architecture of a space that is inside of the limits; nothing is listed."""
+
+    def __init__(self, space: SearchSpace, limits: Limits | None = None) -> None:
+        """Raises: InputError for limits that nothing is found inside of."""
+        super().__init__(space, limits)
+        if limits is not None:
+            self.sample(rng_for(0, "limits"))
+
+    def sample(self, rng: np.random.Generator) -> Any:
+        """The first of DRAWS that is inside of the limits; where none is, what a walk from the last one gets to."""
+        arch = self.space.sample(rng)
+        if self.limits is None:
+            return arch
+        for _ in range(DRAWS):
+            if self.within([arch]):
+                return arch
+            arch = self.space.sample(rng)
+        for _ in range(WALKS):
+            if (found := self._walk(self.space.sample(rng), rng)) is not None:
+                return found
+        raise InputError(f"no architecture of {self.space.title} was found that has {self.limits}")
+
+    def _walk(self, arch: Any, rng: np.random.Generator) -> Any | None:
+        """From neighbour to neighbour, each a random one of those nearer to the limits; None where there is none."""
+        assert self.limits is not None
+        excess = float(self.limits.excess(self.space.to_codes([arch]))[0])
+        while excess > 0:
+            near = self.space.neighbours(arch)
+            over = self.limits.excess(self.space.to_codes(near))
+            nearer = np.flatnonzero(over < excess)
+            if not len(nearer):
+                return None
+            chosen = int(rng.choice(nearer))
+            arch, excess = near[chosen], float(over[chosen])
+        return arch
 
     def random_order(self, rng: np.random.Generator) -> Iterator[Any]:
-        for key, arch in self.space.distinct_samples(rng):
+        for key, arch in self.space.distinct_samples(rng, draw=self.sample):
             self._keys[arch] = key
             yield arch
 
     def mutant(self, parent: Any, rng: np.random.Generator, seen: Collection[Hashable]) -> Any | None:
         """The first unseen mutant, one mutation away or, where these were all seen, further; at last a random draw."""
         for mutant in self._mutants(parent, rng, MAX_STEPS):
-            if self.key(mutant) not in seen:
+            if self.key(mutant) not in seen and self.within([mutant]):
                 return mutant
         return next(iter(self.random(1, rng, seen)), None)
 
     def neighbours(self, arch: Any) -> list[Any]:
-        return self.space.neighbours(arch)
+        return self.within(self.space.neighbours(arch))
 
 
 class Pool(Candidates):
@@ -108,12 +159,13 @@ class Pool(Candidates):
         archs: Sequence[Any] | None = None,
         codes: np.ndarray | None = None,
         keys: Sequence[Hashable] | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """The list as values or as codes (M, code_length), or both; keys: their canonical keys where these are known.
 
-        Raises: InputError for an empty list.
+        Raises: InputError for an empty list, or where nothing in it is inside of the limits.
         """
-        super().__init__(space)
+        super().__init__(space, limits)
         if codes is None:
             codes = space.to_codes(archs or [])
         if not len(codes):
@@ -124,6 +176,11 @@ class Pool(Candidates):
         first: dict[Hashable, int] = {}
         for row, key in enumerate(keys):
             first.setdefault(key, row)
+        if limits is not None:
+            inside = limits.admits(codes)
+            first = {key: row for key, row in first.items() if inside[row]}
+            if not first:
+                raise InputError(f"none of {len(codes):,} architectures has {limits}")
         self.rows = np.fromiter(first.values(), np.int64, len(first))
         self.codes = np.ascontiguousarray(codes[self.rows])
         self._index = {key: index for index, key in enumerate(first)}
@@ -179,6 +236,9 @@ class Pool(Candidates):
             )
         return self._features[name]
 
+    def sample(self, rng: np.random.Generator) -> Any:
+        return self.arch(int(rng.integers(len(self))))
+
     def random_order(self, rng: np.random.Generator) -> Iterator[Any]:
         return (self.arch(int(index)) for index in rng.permutation(len(self)))
 
@@ -215,8 +275,8 @@ class Pool(Candidates):
         return (self.codes[indices] != self.space.to_codes([arch])[0]).sum(axis=1)
 
 
-def candidates_of(space: SearchSpace, pool: Pool | Sequence[Any] | None) -> Candidates:
+def candidates_of(space: SearchSpace, pool: Candidates | Sequence[Any] | None) -> Candidates:
     """The pool as candidates; the whole space where there is none."""
     if pool is None:
         return WholeSpace(space)
-    return pool if isinstance(pool, Pool) else Pool(space, pool)
+    return pool if isinstance(pool, Candidates) else Pool(space, pool)

@@ -11,6 +11,7 @@ from common.execution.base import Executor
 from common.execution.serial import Serial
 from common.search.base import Proposal, SearchResult, StoppingPolicy, Strategy
 from common.search.history import Evaluation, History
+from common.search.limits import Limits
 
 
 def run_search(
@@ -21,6 +22,7 @@ def run_search(
     stopping: StoppingPolicy | None = None,
     past: Mapping[int, Evaluation] | None = None,
     on_evaluation: Callable[[Evaluation, History], object] = lambda evaluation, history: None,
+    limits: Limits | None = None,
 ) -> SearchResult:
     """Searches until the strategy proposes nothing or `budget` architectures have been evaluated.
 
@@ -31,7 +33,9 @@ def run_search(
         executor: where evaluations run; here, one after the other, if None. stopping: see StoppingPolicy.
         past: evaluations that a killed search has made, by index (`read_history`): they are not made again.
         on_evaluation: gets each new evaluation as it finishes, and the history before its round.
-    Raises: InputError when `past` holds other architectures than are proposed.
+        limits: that the strategy was given to keep.
+    Raises: InputError when `past` holds other architectures than are proposed, and for a strategy that proposes what
+    is outside of the limits.
     """
     executor, stopping, past = executor or Serial(), stopping or StoppingPolicy(), past or {}
     history = History()
@@ -40,6 +44,9 @@ def run_search(
         proposal = strategy.propose(history, budget - len(history))
         if not proposal.archs:
             return SearchResult(history, proposal.ended)
+        if limits is not None and not limits.admits(strategy.space.to_codes(proposal.archs)).all():
+            raise InputError(f"search strategy {strategy.name!r} proposes what does not have {limits}: it does not "
+                "choose from its candidates")  # fmt: skip
         bounds = stopping.bounds(history, proposal)
         propose_s = (time.perf_counter() - started) / len(proposal.archs)
         requests = [Request(arch, limits) for arch, limits in zip(proposal.archs, bounds, strict=True)]

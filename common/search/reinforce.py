@@ -144,7 +144,8 @@ class Reinforce(Strategy):
             try:
                 arch = self.space.most_voted(votes)
                 self.candidates.key(arch)
-                return self.space.parse(self.space.format(arch))
+                if self.candidates.within([arch]):
+                    return self.space.parse(self.space.format(arch))
             except ValueError:  # not an architecture of the space, or one without a path to its output
                 continue
         return None
@@ -181,7 +182,7 @@ class Reinforce(Strategy):
             codes = self.candidates.codes
         else:
             rng = rng_for(self.seed, "possible choices")
-            codes = self.space.to_codes([self.space.sample(rng) for _ in range(PROBES)])
+            codes = self.space.to_codes([self.candidates.sample(rng) for _ in range(PROBES)])
         return np.stack([np.bincount(column, minlength=self.space.choices) > 0 for column in codes.T])
 
 

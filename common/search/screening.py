@@ -17,7 +17,7 @@ from common.predictors.ranker import Ranker
 from common.runs.config import at_least, between, key
 from common.search.active import PARENTS, ActiveSearch, ActiveSettings
 from common.search.base import Proposal
-from common.search.candidates import Pool
+from common.search.candidates import Candidates
 from common.search.history import History
 from common.seeds import rng_for
 from common.spaces.base import SearchSpace
@@ -62,7 +62,7 @@ class Screening(ActiveSearch):
         space: SearchSpace,
         seed: int,
         settings: ScreeningSettings | None = None,
-        pool: Pool | Sequence[Any] | None = None,
+        pool: Candidates | Sequence[Any] | None = None,
         predictor: Ranker | type[Predictor] | str | None = None,
         encoding: str | None = None,
         cheap: Evaluator | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from itertools import islice
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
@@ -12,6 +12,7 @@ import numpy as np
 
 from common.errors import InputError
 from common.spaces.graphs import CellGraphs
+from common.spaces.sketch import Block, Chain, Sketch
 
 Arch = TypeVar("Arch")
 
@@ -167,6 +168,13 @@ class SearchSpace(ABC, Generic[Arch]):
         """
         return self.from_code(votes.argmax(1).astype(np.uint8))
 
+    def sketches(self, arch: Arch) -> list[Sketch]:
+        """What a drawing shows of an architecture (`common.drawing`): a graph for each kind of cell, or a chain.
+
+        A space that does not tell has its text form in one box.
+        """
+        return [Chain((("", (Block(self.format(arch), "other"),)),))]
+
     # costs -----------------------------------------------------------------------------------------------------
 
     @property
@@ -178,12 +186,21 @@ class SearchSpace(ABC, Generic[Arch]):
     def total_costs(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """FLOPs (N,) and trainable parameters (N,) of the whole networks, int64."""
 
-    def distinct_samples(self, rng: np.random.Generator, max_tries: int = 1000) -> Iterator[tuple[str, Arch]]:
-        """Canonical keys and architectures, random, each key once; ends after `max_tries` draws without a new one."""
+    def distinct_samples(
+        self,
+        rng: np.random.Generator,
+        max_tries: int = 1000,
+        draw: Callable[[np.random.Generator], Arch] | None = None,
+    ) -> Iterator[tuple[str, Arch]]:
+        """Canonical keys and architectures, random, each key once; ends after `max_tries` draws without a new one.
+
+        Args: draw: instead of `sample`.
+        """
+        draw = draw or self.sample
         seen: set[str] = set()
         tries = 0
         while tries < max_tries:
-            arch = self.sample(rng)
+            arch = draw(rng)
             key = self.canonical_key(arch)
             if key in seen:
                 tries += 1

@@ -13,6 +13,7 @@ import numpy as np
 
 from common.errors import InputError
 from common.spaces.choices import ChoiceSpace
+from common.spaces.sketch import Chain, Sketch, operation
 
 if TYPE_CHECKING:
     import torch
@@ -170,6 +171,10 @@ class CategoricalSpace(ChoiceSpace[NamedChoices]):
         return NamedChoices(
             tuple((position, those[choice]) for (position, those), choice in zip(self.positions, choices, strict=True))
         )
+
+    def sketches(self, arch: NamedChoices) -> list[Sketch]:
+        """A row a position."""
+        return [Chain([(position, (operation(str(choice)),)) for position, choice in arch.pairs])]
 
     # costs and networks ----------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ import numpy as np
 from common.errors import InputError
 from common.spaces.base import SearchSpace, SpaceExhausted
 from common.spaces.graphs import ABSENT, CellGraphs
+from common.spaces.sketch import Block, Graph, Sketch, with_operations_on_edges
 
 OPS = (
     "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3",
@@ -177,6 +178,13 @@ class Darts(SearchSpace[Genotype]):
         concat = list(NODES)
         return f"Genotype(normal={normal}, normal_concat={concat}, reduce={reduce}, reduce_concat={concat})"
 
+    def sketches(self, arch: Genotype) -> list[Sketch]:
+        """The normal and the reduction cell; once where they are one."""
+        cells = {"normal cell": arch.normal, "reduction cell": arch.reduce}
+        if arch.normal == arch.reduce:
+            cells = {"normal and reduction cell": arch.normal}
+        return [_sketch(cell, title) for title, cell in cells.items()]
+
     # walking ---------------------------------------------------------------------------------------------------
 
     def sample(self, rng: np.random.Generator) -> Genotype:
@@ -315,6 +323,17 @@ class Darts(SearchSpace[Genotype]):
             macs += 9 * width_in * width * side**2
             params += 9 * width_in * width + 2 * width
         return macs, params
+
+
+def _sketch(cell: Cell, title: str) -> Graph:
+    names = [r"$c_{k-2}$", r"$c_{k-1}$"]
+    nodes = {str(source): Block(name, "end") for source, name in enumerate(names)}
+    nodes |= {str(node): Block(str(node - INPUTS), "sum") for node in NODES} | {"out": Block(r"$c_k$", "end")}
+    edges = [(str(source), str(INPUTS + place // 2), OPS[op]) for place, (op, source) in enumerate(cell) if op != NONE]
+    made = with_operations_on_edges(nodes, edges, title)
+    used = {name for edge in made.edges for name in edge} | {str(node) for node in NODES} | {"out"}
+    kept = {name: block for name, block in made.nodes.items() if name in used}
+    return Graph(kept, [*made.edges, *((str(node), "out") for node in NODES)], title)
 
 
 def _op_costs(width: int, strided: bool) -> tuple[np.ndarray, np.ndarray]:

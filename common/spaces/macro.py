@@ -12,6 +12,7 @@ from common.errors import InputError
 from common.spaces.base import Costs, TensorSpace
 from common.spaces.choices import ChoiceSpace
 from common.spaces.graphs import ABSENT, CellGraphs
+from common.spaces.sketch import TIMES, Block, Chain, Sketch
 
 OPS = ("identity", "mb3_k3", "mb6_k5")
 IDENTITY = 0
@@ -111,6 +112,19 @@ class Macro(ChoiceSpace[MacroArch], TensorSpace[MacroArch]):
             moved = np.take_along_axis(inner, np.argsort(inner == IDENTITY, axis=1, kind="stable"), axis=1)
             labels[:, stage[1:]] = np.where(moved == IDENTITY, ABSENT, moved)
         return [CellGraphs(OPS, labels, stages=STAGE_LAYERS)]
+
+    def sketches(self, arch: MacroArch) -> list[Sketch]:
+        """Stages with what is built of them; an identity that changes the shape is a strided 1x1 convolution."""
+        rows: list[tuple[str, list[Block]]] = [(f"stage {stage}", []) for stage, _ in enumerate(STAGE_LAYERS, start=1)]
+        for block, (stage, width_in, width, stride) in zip(arch.blocks, layer_plan(self.channels), strict=True):
+            if block != IDENTITY:
+                kernel, expansion = KERNEL_EXPANSION[block]
+                rows[stage][1].append(
+                    Block(f"MB {kernel}{TIMES}{kernel}, {TIMES}{expansion}", "conv" if block == 2 else "light")
+                )
+            elif changes_shape(width_in, width, stride):
+                rows[stage][1].append(Block(f"conv 1{TIMES}1", "skip"))
+        return [Chain(rows)]
 
     def types(self, codes: np.ndarray) -> np.ndarray:
         """1 input, 2 identity, 3 and 4 the MobileNetV2 blocks, 5 output."""

@@ -13,6 +13,9 @@ import numpy as np
 from common.errors import InputError
 from common.spaces.choices import ChoiceSpace
 from common.spaces.graphs import ABSENT, CellGraphs
+from common.spaces.sketch import TIMES, Sketch
+from common.spaces.sketch import Block as Box
+from common.spaces.sketch import Chain as Rows
 
 Candidate = tuple[int, int] | None  # side of the depthwise convolution and expansion ratio; None: no layer
 
@@ -209,6 +212,18 @@ class MBConvSpace(ChoiceSpace[Chain]):
         sets = {f"kernel {k}": tuple(op for op in operations if op.startswith(f"k{k}")) for k in (3, 5, 7)}
         sets |= {f"expansion {e}": tuple(op for op in operations if op.endswith(f"e{e}")) for e in (3, 6)}
         return [CellGraphs(operations, labels, sets=sets, stages=self.chain.depths)]
+
+    def sketches(self, arch: Chain) -> list[Sketch]:
+        """The stages with their blocks: kernel and expansion; the larger the kernel, the darker."""
+        kinds = {3: "light", 5: "other", 7: "conv"}
+        rows = [
+            (
+                f"stage {number}, {stage.width} channels",
+                [Box(f"{b.kernel}{TIMES}{b.kernel}, {TIMES}{b.expansion}", kinds[b.kernel]) for b in blocks],
+            )
+            for number, (stage, blocks) in enumerate(zip(self.plan.stages, self.blocks(arch), strict=True), start=1)
+        ]
+        return [Rows(rows)]
 
     def fault(self, choices: Sequence[int]) -> str:
         return self.chain.fault(choices)

@@ -15,6 +15,7 @@ import numpy as np
 from common.errors import InputError
 from common.spaces.base import Costs, SpaceExhausted, TensorSpace
 from common.spaces.graphs import CellGraphs
+from common.spaces.sketch import Block, Graph, Sketch, operation
 
 INPUT, OUTPUT = "input", "output"
 OPS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")  # in the order of the official hash's labels 0, 1, 2
@@ -119,6 +120,17 @@ class NasBench101(TensorSpace[Cell101]):
     def format(self, arch: Cell101) -> str:
         adjacency = "".join(str(bit) for row in arch.matrix for bit in row)
         return f"{adjacency}:{','.join((INPUT, *(OPS[op] for op in arch.ops), OUTPUT))}"
+
+    def sketches(self, arch: Cell101) -> list[Sketch]:
+        """The vertices on a way from the input to the output."""
+        cell = arch.pruned()
+        if cell is None:
+            return [Graph({"0": Block("input", "end"), "1": Block("output", "end")}, ())]
+        last = cell.num_vertices - 1
+        inner = {str(v): operation(OPS[op]) for v, op in enumerate(cell.ops, start=1)}
+        nodes = {"0": Block("input", "end"), **inner, str(last): Block("output", "end")}
+        edges = [(str(i), str(j)) for i in range(last) for j in range(last + 1) if cell.matrix[i][j]]
+        return [Graph(nodes, edges)]
 
     # walking ---------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from common.errors import InputError
 from common.spaces.base import Costs, SpaceExhausted, TensorSpace
 from common.spaces.choices import ChoiceSpace
 from common.spaces.graphs import ABSENT, CellGraphs
+from common.spaces.sketch import Block, Sketch, with_operations_on_edges
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))  # (source node, target node), in the order of the text form
@@ -179,6 +180,14 @@ class NasBench201(ChoiceSpace[Cell201], TensorSpace[Cell201]):
         edges = joined & live[:, :, None] & live[:, None, :]
         sets = {"conv": OPS[CONV1 : CONV3 + 1], "no params": (OPS[SKIP], OPS[POOL]), "not skip": OPS[CONV1:]}
         return [CellGraphs(OPS[1:], labels, edges, sets=sets)]
+
+    def sketches(self, arch: Cell201) -> list[Sketch]:
+        """The edges that are there and lead from the input to the output."""
+        live = self.live_codes(self.to_codes([arch]))[0].tolist()
+        there = [(str(i), str(j), OPS[op]) for (i, j), op in zip(EDGES, live, strict=True) if op != NONE]
+        inner = {str(node): Block("+", "sum") for node in (1, 2) if any(str(node) == j for _, j, _ in there)}
+        nodes = {"0": Block("input", "end"), **inner, "3": Block("output", "end")}
+        return [with_operations_on_edges(nodes, there)]
 
     def types(self, codes: np.ndarray) -> np.ndarray:
         """The operation's index in OPS: `none`, an edge that is not there, is 0."""

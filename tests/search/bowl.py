@@ -12,6 +12,7 @@ from common.evaluators.base import NO_BOUNDS, Bounds, Evaluator, Outcome
 from common.predictors import Predictor
 from common.search import Strategy, make_strategy
 from common.search.active import ActiveSettings
+from common.search.pareto import ParetoSettings
 from common.search.screening import ScreeningSettings
 from common.seeds import rng_for
 from common.spaces import SearchSpace
@@ -62,7 +63,11 @@ class BayesianRidge(Predictor):
 
 def quick_strategy(name: str, space: SearchSpace, seed: int, **parts: Any) -> Strategy:
     """The strategy called `name`; one that takes a predictor with the quick one."""
-    quick = {"active": ActiveSettings(candidates=100), "screening": ScreeningSettings(candidates=100, mutants=20)}
+    quick = {
+        "active": ActiveSettings(candidates=100),
+        "pareto": ParetoSettings(candidates=100),
+        "screening": ScreeningSettings(candidates=100, mutants=20),
+    }
     if name in quick:
         parts = {"predictor": BayesianRidge, "settings": quick[name], **parts}
     return make_strategy(name, space, seed, **parts)
