@@ -1,4 +1,4 @@
-"""Training a found DARTS cell to the end with the published recipe: `python -m rminas.retrain`."""
+"""Training what was found to the end with a published recipe: `python -m rminas.retrain`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from common.cli import OneLineParser, run_program
 from common.errors import InputError
+from common.export.found import Found, chosen_run, read_summary, sized_space
 from common.progress import ProgressBar
 from common.runs.config import describe, nested, pairs
 from rminas.retrain_config import RetrainConfig, read_retrain_config
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from common.datasets.images import ImageSet
-    from common.networks.darts import DartsNetwork
     from common.runs import RunFolder
-    from common.spaces.darts import Darts, Genotype
+    from common.spaces import SearchSpace
     from common.training.processes import Processes
     from common.training.retraining import RetrainSettings
 
@@ -28,7 +30,8 @@ PROG = "python -m rminas.retrain"
 CONFIG_FILE, INPUTS_FILE, SUMMARY_FILE = "config.yaml", "inputs.json", "summary.json"
 EPOCHS_FILE, CHECKPOINT_FILE, CURVE_FILE = "epochs.jsonl", "checkpoint.pt", "learning_curve.png"
 FREE = ("NAME", "OUT_DIR", "DEVICE")  # what another start of the same run may change
-FLAGS = {"genotype": "TRAIN.GENOTYPE", "device": "DEVICE", "seed": "RNG_SEED", "out": "OUT_DIR"}
+FLAGS = {"arch": "TRAIN.GENOTYPE", "device": "DEVICE", "seed": "RNG_SEED", "out": "OUT_DIR"}
+CELL = "cell"  # its drawing
 CURVE_EVERY_S = 60.0  # drawing takes half a second
 # Most errors are found by every process. The first to end is the one that is heard, since torchrun then stops the
 # others; these wait so long, and speak if the error was theirs alone.
@@ -38,15 +41,17 @@ HOLD_S = 10.0
 def make_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         PROG,
-        "Train the network of a DARTS genotype to the end and tell its test error. The same command goes on where a "
-        "killed run stopped, and prints the report of a finished one. Several GPUs: torchrun --nproc_per_node N -m "
+        "Train the network of an architecture of any space to the end, tell its test error and leave it as source with "
+        "its weights. The same command goes on where a killed run stopped, and prints the report of a finished one. "
+        "Several GPUs: torchrun --nproc_per_node N -m "
         "rminas.retrain ...; a step is then on N x TRAIN.BATCH_SIZE images, and OPTIM.BASE_LR is taken as it is.",
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = "keys of the config file and of KEY VALUE:\n" + describe(RetrainConfig)
     add = parser.add_argument
-    add("--cfg", type=Path, required=True, metavar="YAML", help="config file")
-    add("--genotype", metavar="G", help="Genotype(...), a text file with it, or the run folder of a finished search")
+    add("--cfg", type=Path, metavar="YAML", help="config file; default: the space's published recipe")
+    add("--arch", "--genotype", dest="arch", metavar="A", help="the architecture's text, a text file with it, or the "
+        "run folder of a finished search, of rminas or renas")  # fmt: skip
     add("--run_seed", type=int, metavar="N", help="which of that search's runs, by its seed; needed if it has several")
     for flag in ("device", "seed", "out"):
         add(f"--{flag}", metavar="X", help=f"the same as {FLAGS[flag]} X")
@@ -68,7 +73,8 @@ def main(argv: list[str] | None = None) -> None:
         from common.training.processes import join_processes
 
         with join_processes(config.device) as processes:
-            report = _retrain(config, args.cfg.stem, text, processes)
+            stem = args.cfg.stem if args.cfg else f"{config.space.name.rpartition(':')[2]}_{config.data.name}"
+            report = _retrain(config, stem, text, processes)
             if processes.rank == 0:
                 print(report)
     except InputError:
@@ -78,69 +84,54 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def read_genotype(given: str, run_seed: int | None = None) -> str:
-    """The text of a genotype: itself, or what a text file or the folder of a finished search holds.
+    """The text of an architecture: itself, or what a text file or the folder of a finished search holds.
 
     Raises: InputError when there is none, or several and `run_seed` names none of them.
     """
     if not given:
         raise InputError(
-            "TRAIN.GENOTYPE is empty: give --genotype 'Genotype(...)', a text file, or a search's run folder"
+            "TRAIN.GENOTYPE is empty: give --arch with the architecture's text, a text file, or a search's run folder"
         )
-    if "(" in given:
-        path = None
-    else:
-        path = Path(given).expanduser()
-        if not path.exists():
-            raise InputError(f"--genotype {given}: neither Genotype(...) nor a file or folder that exists")
+    path = None if "(" in given or not _exists(given) else Path(given).expanduser()
     if run_seed is not None and (path is None or not path.is_dir()):
         raise InputError(f"--run_seed {run_seed}: only with a run folder as --genotype")
     if path is None:
         return given
     if path.is_dir():
-        return _found_in(path, run_seed)
+        return chosen_run(path, read_summary(path), run_seed)[1]
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a text file ({getattr(error, 'strerror', None) or 'no UTF-8'})") from None
 
 
-def _found_in(folder: Path, run_seed: int | None) -> str:
-    """The architecture that a search found, by its summary."""
-    summary = _read_summary(folder / SUMMARY_FILE)
+def _exists(given: str) -> bool:
     try:
-        space, found = summary["space"], {int(run["seed"]): str(run["found"]["arch"]) for run in summary["runs"]}
-    except (KeyError, TypeError, ValueError):
-        raise InputError(f"{folder}: not the folder of a finished search (nothing found in {SUMMARY_FILE})") from None
-    if space != "darts":
-        raise InputError(f"{folder}: a search in {space}; only DARTS genotypes are retrained")
-    if run_seed is None and len(found) == 1:
-        return next(iter(found.values()))
-    if run_seed not in found:
-        seeds = ", ".join(map(str, found))
-        raise InputError(f"{folder}: runs of the seeds {seeds}; choose one of them by --run_seed")
-    return found[run_seed]
+        return Path(given).expanduser().exists()
+    except OSError:  # far too long for a name
+        return False
 
 
-def _read_summary(file: Path) -> dict[str, Any]:
+def _parsed(space: SearchSpace, text: str, given: str) -> Any:
+    """The architecture. Raises InputError, for the name of a file that is not there too."""
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror}): not the folder of a finished run") from None
-    except ValueError:
-        raise InputError(f"{file} is not JSON; repair or remove it") from None
+        return space.parse(text)
+    except InputError as error:
+        if "(" in given or _exists(given):
+            raise
+        raise InputError(f"--arch {given}: neither a file or folder that exists nor an architecture: {error}") from None
 
 
 def _retrain(config: RetrainConfig, stem: str, text: str, processes: Processes) -> str:
     """Trains what is missing; the report. In every process."""
     from common.runs import RunFolder
     from common.seeds import named_rngs, torch_seeded
-    from common.spaces.darts import Darts
     from common.training.retraining import retrain
 
     with processes.first_alone():  # it may download them
         images = _load_images(config)
-    space = Darts(config.train.channels, config.train.layers, images.num_classes, images.image_size)
-    arch = space.parse(text)
+    space = make_network_space(config, images)
+    arch = _parsed(space, text, config.train.genotype)
     config = replace(config, train=replace(config.train, genotype=space.format(arch)))
     path = Path(config.out_dir).expanduser() / (config.name or stem)
     with processes.first_alone():
@@ -149,7 +140,9 @@ def _retrain(config: RetrainConfig, stem: str, text: str, processes: Processes) 
         inputs = {"images_sha256": images.sha256, "processes": processes.count}
         folder.pin(INPUTS_FILE, inputs, setting="OUT_DIR or NAME")
     if (path / SUMMARY_FILE).exists():
-        return terminal_report(_read_summary(path / SUMMARY_FILE), path)
+        return terminal_report(read_summary(path), path)
+    with processes.first_alone():  # it may train it
+        teacher = _load_teacher(config, path, processes)
 
     settings = settings_of(config, processes.device.type)
     rngs = named_rngs(config.rng_seed, "weights", "training")
@@ -157,13 +150,49 @@ def _retrain(config: RetrainConfig, stem: str, text: str, processes: Processes) 
         network = build_network(space, arch, auxiliary=settings.auxiliary_weight > 0)
     with _Run(folder, settings.epochs, active=processes.rank == 0) as run:
         records = retrain(
-            network, images, settings, rngs["training"], processes, path / CHECKPOINT_FILE, run.step, run.epoch
+            network, images, settings, rngs["training"], processes, path / CHECKPOINT_FILE, run.step, run.epoch, teacher
         )
         run.finish(records)
     summary = summarize(config, settings, space, arch, images, processes, records)
     if processes.rank == 0:
+        from common.drawing import draw_architecture, save_figure
+
+        summary["network"] |= {"files": write_network(Found(space, arch, network.state_dict(), str(path)), path)}
+        save_figure(draw_architecture(space, arch), path / CELL)
         folder.write_summary(summary)
     return terminal_report(summary, path)
+
+
+def make_network_space(config: RetrainConfig, images: ImageSet) -> SearchSpace:
+    """The space with networks for the images. Raises InputError for channels or cells that it cannot be told."""
+    train = config.train
+    options = {
+        "channels": train.channels, "layers": train.layers, "cells_per_stage": config.space.cells_per_stage
+    }  # fmt: skip
+    asked = {option: size for option, size in options.items() if size}
+    return sized_space(config.space.name, {"num_classes": images.num_classes, "image_size": images.image_size} | asked)
+
+
+def _load_teacher(config: RetrainConfig, path: Path, processes: Processes) -> nn.Module | None:
+    """Whose word counts beside the images' classes; None where it does not."""
+    if not config.train.distill:
+        return None
+    from common.networks.base import in_mode
+    from rminas.inputs import Inputs
+
+    inputs = Inputs(config.data, config.teacher, processes.device, path)
+    return in_mode(inputs.load_teacher().to(processes.device), config.teacher.mode)
+
+
+def write_network(found: Found, folder: Path) -> list[str]:
+    """The trained network as source, or as a program where it cannot be written so; the names of the files."""
+    from common.export import export
+
+    try:
+        written = export(found, folder / "network.py")
+    except InputError:
+        written = export(found, folder / "network.pt2")
+    return [file.name for file in written]
 
 
 def _load_images(config: RetrainConfig) -> ImageSet:
@@ -197,20 +226,28 @@ def settings_of(config: RetrainConfig, device_type: str) -> RetrainSettings:
         auxiliary_weight=train.aux_weight,
         channels_last=train.channels_last,
         test_every=train.eval_period,
+        distill=train.distill,
+        temperature=train.temperature,
     )
 
 
-def build_network(space: Darts, arch: Genotype, auxiliary: bool) -> DartsNetwork:
+def build_network(space: SearchSpace, arch: Any, auxiliary: bool) -> nn.Module:
+    """auxiliary: with DARTS' second classifier."""
+    from common.networks import build_plain
     from common.networks.darts import DartsNetwork
+    from common.spaces.darts import Darts
 
+    if not auxiliary:
+        return build_plain(space, arch)
+    assert isinstance(space, Darts)  # the settings have been checked
     return DartsNetwork(arch, space.channels, space.layers, space.num_classes, space.imagenet_stem, auxiliary)
 
 
 def summarize(
     config: RetrainConfig,
     settings: RetrainSettings,
-    space: Darts,
-    arch: Genotype,
+    space: SearchSpace,
+    arch: Any,
     images: ImageSet,
     processes: Processes,
     records: list[dict[str, Any]],
@@ -227,17 +264,22 @@ def summarize(
 
     return {
         "method": "retraining",
-        "space": space.name,
+        "space": config.space.name,
+        "title": space.title,
         "dataset": images.name,
-        "genotype": space.format(arch),
-        "channels": space.channels,
-        "layers": space.layers,
+        "arch": space.format(arch),
+        "network": {
+            name: getattr(space, name)
+            for name in ("num_classes", "image_size", *space.network_options)
+            if hasattr(space, name)
+        },
         "params": int(params[0]),
         "flops": int(flops[0]),
         "seed": config.rng_seed,
         "epochs": len(records),
         "final": result(tested[-1]),
         "best": result(min(tested, key=lambda record: record["test_error"])),
+        "distill": settings.distill,
         "train_s": sum(record["train_s"] for record in records),
         "test_s": sum(record["test_s"] for record in records),
         "processes": processes.count,
@@ -251,17 +293,17 @@ def summarize(
 def terminal_report(summary: dict[str, Any], folder: Path) -> str:
     """The report of a finished training for people, made from its summary."""
     final, best = summary["final"], summary["best"]
+    sizes = [f"{name} {size}" for name, size in summary["network"].items() if name != "files"]
     return "\n".join(
         [
-            f"DARTS cell on {summary['dataset']}: images from {summary['images']['source']}",
-            summary["genotype"],
-            f"{summary['layers']} cells, C={summary['channels']}: {summary['params']:,} parameters, "
-            f"{summary['flops']:,} multiply-accumulates",
+            f"{summary['title']} on {summary['dataset']}: images from {summary['images']['source']}",
+            summary["arch"],
+            f"{', '.join(sizes)}: {summary['params']:,} parameters, {summary['flops']:,} FLOPs",
             f"{summary['epochs']} epochs, {summary['images_per_step']} images a step, {summary['precision']}: "
             f"{summary['train_s']:.0f} s of training and {summary['test_s']:.0f} s of testing "
             f"on {summary['processes']} x {summary['environment']['device']}",
             f"lowest test error {best['test_error']:.2f} % after epoch {best['epoch']} (chosen on the test images)",
-            f"files: {folder}",
+            f"files: {folder}, the network in {' and '.join(summary['network']['files'])}",
             f"test error after the last epoch: {final['test_error']:.2f} %",
         ]
     )

@@ -1,22 +1,26 @@
-"""The settings of a retraining: DARTS' published recipe as defaults, both published YAML dialects as names."""
+"""The settings of a retraining: published recipes as defaults, both published YAML dialects as names."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.datasets import data_set
+from common.datasets import DATASETS, data_set
 from common.devices import DEVICES
 from common.errors import InputError
+from common.export.found import read_summary
 from common.runs.config import Dialects, above, at_least, between, key, load_config, one_of
-from rminas.config import DATA_KEYS, Data
+from common.spaces import SPACES
+from rminas.config import DATA_KEYS, Data, Teacher
+from rminas.config import DIALECTS as SEARCH_DIALECTS
 
-# What differs from the defaults below (those of CIFAR). ImageNet: the mobile setting of RMI-NAS's archive, and of DARTS
-# where that says nothing.
+# What differs from the defaults below, for cells of DARTS: its own recipe for CIFAR; for ImageNet the mobile setting of
+# RMI-NAS's archive, and of DARTS where that says nothing.
+DARTS = "darts"
 RECIPES: dict[str, dict[str, Any]] = {
-    "cifar": {},
+    "cifar": {"TRAIN.CHANNELS": 36, "TRAIN.LAYERS": 20},
     "imagenet": {
         "OPTIM.BASE_LR": 0.1,
         "OPTIM.WEIGHT_DECAY": 3e-5,
@@ -31,8 +35,23 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-def recipe(name: str) -> dict[str, Any]:
-    """What differs from the defaults for a data set; cutout is half a side where that is known, as on CIFAR."""
+# Every other space: what NAS-Bench-201 was trained with (Dong and Yang 2020, table 1; a step is on 256 images there).
+PLAIN: dict[str, Any] = {
+    "OPTIM.BASE_LR": 0.1,
+    "OPTIM.WEIGHT_DECAY": 5e-4,
+    "OPTIM.MAX_EPOCH": 200,
+    "OPTIM.GRAD_CLIP": 0.0,
+    "TRAIN.BATCH_SIZE": 256,
+    "TRAIN.DROP_PATH_PROB": 0.0,
+    "TRAIN.AUX_WEIGHT": 0.0,
+    "TRAIN.CUTOUT": 0,
+}
+
+
+def recipe(name: str, space: str = DARTS) -> dict[str, Any]:
+    """What differs from the defaults for images and a space; DARTS cuts out half a side where that is known."""
+    if space != DARTS:
+        return PLAIN
     images = data_set(name)
     cutout = {"TRAIN.CUTOUT": images.image_size // 2} if images.image_size else {}
     return {**cutout, **RECIPES[images.retraining]}
@@ -40,7 +59,12 @@ def recipe(name: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Space:
-    name: str = key("darts", "space of the genotype", one_of("darts"))
+    name: str = key(
+        "",
+        "space of the architecture, or your own as my_module:SPACE; empty: that of the run folder, else darts",
+        (lambda name: not name or name in SPACES or ":" in name, f"one of {', '.join(SPACES)}, or my_module:SPACE"),
+    )
+    cells_per_stage: int = key(0, "NAS-Bench-201: cells in each of three stages; 0: the published 5", at_least(0))
 
 
 @dataclass(frozen=True)
@@ -55,10 +79,12 @@ class Optim:
 
 @dataclass(frozen=True)
 class Train:
-    genotype: str = key("", "Genotype(...), a text file with it, or the folder of a finished search; as --genotype")
+    genotype: str = key(
+        "", "the architecture's text, a text file with it, or the folder of a finished search; as --arch, --genotype"
+    )
     batch_size: int = key(96, "images a step, of each process (ImageNet 32)", at_least(2))
-    channels: int = key(36, "channels of the first cell's nodes (ImageNet 48)", at_least(1))
-    layers: int = key(20, "cells (ImageNet 14)", at_least(3))
+    channels: int = key(0, "channels of the first layers; 0: as published (DARTS: 36, ImageNet 48)", at_least(0))
+    layers: int = key(0, "DARTS: cells; 0: as published (20, ImageNet 14)", at_least(0))
     drop_path_prob: float = key(
         0.2, "an operation is left out with this probability at the end, growing from 0 (ImageNet 0)", between(0, 0.99)
     )
@@ -71,6 +97,12 @@ class Train:
         one_of("auto", "float32", "bf16"),
     )
     channels_last: bool = key(True, "memory layout of images and features on a GPU: channels last")
+    distill: float = key(
+        0.0,
+        "weight of what the teacher TEACHER.* says of an image, against its class (Hinton et al.)",
+        between(0, 1),
+    )
+    temperature: float = key(4.0, "at which the teacher is asked", above(0))
     eval_period: int = key(1, "epochs from one test to the next; after the last one there always is one", at_least(1))
 
 
@@ -84,6 +116,7 @@ class RetrainConfig:
     device: str = key("auto", "where to compute", one_of(*DEVICES))
     space: Space = Space()
     data: Data = Data()  # noqa: RUF009 (it is frozen)
+    teacher: Teacher = Teacher()  # noqa: RUF009 (it is frozen)
     optim: Optim = Optim()
     train: Train = Train()
 
@@ -91,13 +124,14 @@ class RetrainConfig:
 DIALECTS = Dialects(
     keys={
         **DATA_KEYS,
+        "TRAIN.ARCH": "TRAIN.GENOTYPE",
         "SEARCH.LABEL_SMOOTH": "TRAIN.LABEL_SMOOTH",
         "LOADER.DATAPATH": "DATA.PATH",
         "TRAIN.DATASET": "DATA.NAME",
         "TRAIN.IM_SIZE": "DATA.IM_SIZE",
         "EVAL_PERIOD": "TRAIN.EVAL_PERIOD",
     },
-    values={"SPACE.NAME": {"infer_darts": "darts"}},
+    values={"SPACE.NAME": SEARCH_DIALECTS.values["SPACE.NAME"]},
     without_effect={
         "DATA_LOADER.BACKEND": "images are read by this toolkit",
         "TEST.BATCH_SIZE": "the test's result does not depend on it",
@@ -107,12 +141,45 @@ DIALECTS = Dialects(
 
 
 def read_retrain_config(path: Path | None, overrides: Sequence[tuple[str, str]]) -> tuple[RetrainConfig, list[str]]:
-    """The settings of a file and the command line, and notes for the user. Raises InputError (see `load_config`)."""
-    config, notes = load_config(
-        RetrainConfig, path, overrides, DIALECTS, lambda settings: recipe(settings["DATA.NAME"])
-    )
+    """The settings of a file and the command line, and notes for the user.
+
+    What the run folder of a search says of its space and images stands for what is not given.
+    Raises: InputError (see `load_config`), and for settings that the space has no use for.
+    """
+
+    def implied(settings: Mapping[str, Any]) -> dict[str, Any]:
+        told = _told_by(settings["TRAIN.GENOTYPE"])
+        data = told.get("DATA.NAME", "") if settings["DATA.NAME"] == Data().name else ""
+        space = settings["SPACE.NAME"] or told["SPACE.NAME"]
+        return {**recipe(data or settings["DATA.NAME"], space), **told}
+
+    config, notes = load_config(RetrainConfig, path, overrides, DIALECTS, implied)
     if config.optim.warmup_epoch >= config.optim.max_epoch:
         raise InputError(
             f"OPTIM.WARMUP_EPOCH is {config.optim.warmup_epoch}, expected less than the {config.optim.max_epoch} epochs"
         )
+    if config.space.name != DARTS:
+        for name, value in (
+            ("DROP_PATH_PROB", config.train.drop_path_prob),
+            ("AUX_WEIGHT", config.train.aux_weight),
+        ):
+            if value:
+                raise InputError(f"TRAIN.{name} is {value}: only networks of {DARTS} have such a thing")
     return config, notes
+
+
+def _told_by(given: str) -> dict[str, Any]:
+    """SPACE.NAME, and the images where it is a search that trained on some, of what is to be retrained."""
+    folder = Path(given).expanduser()
+    if not given or "(" in given or not folder.is_dir():
+        return {"SPACE.NAME": DARTS}
+    summary = read_summary(folder)
+    told = {"SPACE.NAME": str(summary.get("space", ""))}
+    if (file := folder / "config.yaml").exists() and summary.get("method") == "RMI-NAS":
+        import yaml
+
+        data = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("DATA", {})
+        told |= {f"DATA.{name}": data[name] for name in ("NAME", "PATH") if data.get(name)}
+    elif summary.get("dataset") in DATASETS:
+        told["DATA.NAME"] = str(summary["dataset"])
+    return told

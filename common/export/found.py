@@ -104,7 +104,7 @@ def _sizes_of(summary: dict[str, Any]) -> dict[str, int]:
     from common.datasets import DATASETS, data_set
 
     if "network" in summary:
-        return dict(summary["network"])
+        return {name: size for name, size in summary["network"].items() if name != "files"}
     images = summary.get("images") or {}
     if all(size in images for size in SIZES):
         return {size: images[size] for size in SIZES}

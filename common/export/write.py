@@ -46,25 +46,18 @@ def export(found: Found, path: Path) -> list[Path]:
 
 
 def build_found(found: Found) -> nn.Module:
-    """The network with its weights, fresh ones where it was not trained, in eval mode; without hooks of ours.
+    """The network with its weights, fresh ones where it was not trained, in eval mode.
 
     Raises: InputError for weights of another network.
     """
-    from common.networks import build_network
-    from common.networks.taps import HookedNetwork
+    from common.networks import build_plain
 
     with torch_seeded(rng_for(0, "weights")):
-        network: nn.Module = build_network(found.space, found.arch)
-    if isinstance(network, HookedNetwork):
-        network = network.module
+        network = build_plain(found.space, found.arch)
     if found.weights:
-        prefix = "module." if next(iter(found.weights)).startswith("module.") else ""
         own = network.state_dict()
-        # An auxiliary head is for training alone.
-        weights = {key.removeprefix(prefix): value for key, value in found.weights.items()}
-        weights = {key: value for key, value in weights.items() if key in own}
-        try:
-            network.load_state_dict(weights)
+        try:  # without an auxiliary head, which is for training alone
+            network.load_state_dict({key: value for key, value in found.weights.items() if key in own})
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
             raise InputError(f"{found.where}: weights of another network ({reason})") from None

@@ -11,6 +11,8 @@ from common.errors import InputError
 from common.registry import Registry
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from common.networks.base import TappedNetwork
     from common.spaces.base import SearchSpace
 
@@ -45,4 +47,13 @@ def build_network(space: SearchSpace[Any], arch: Any) -> TappedNetwork:
     return cast("TappedNetwork", NETWORKS.load(space.name)(space, arch))
 
 
-__all__ = ["NETWORKS", "build_network"]
+def build_plain(space: SearchSpace[Any], arch: Any) -> nn.Module:
+    """The network as it is used once it was found: a space of one's own needs no taps for it.
+
+    Raises: InputError for a space that has no networks.
+    """
+    own = getattr(space, "build", None)
+    return cast("nn.Module", own(arch)) if own is not None else build_network(space, arch)
+
+
+__all__ = ["NETWORKS", "build_network", "build_plain"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -29,9 +29,6 @@ from common.training.classifier import (
 )
 from common.training.processes import Processes
 
-if TYPE_CHECKING:
-    from common.networks.darts import DartsNetwork
-
 SMALLEST_SHARE = 2  # images of one process in a step: batch norm on 1 x 1 features needs more than one
 
 
@@ -48,12 +45,14 @@ class RetrainSettings(ClassifierSettings):
     cutout: int = 16  # pixels a side; 0 for none
     drop_path: float = 0.2  # probability of leaving an operation out, reached at the end; 0 at the start
     auxiliary_weight: float = 0.4  # of the auxiliary head's loss; 0: the network needs no such head
+    distill: float = 0.0  # weight of the teacher's word against the images' classes; 0: there needs to be no teacher
+    temperature: float = 4.0  # at which the teacher is asked
     channels_last: bool = True  # memory layout on a GPU
     test_every: int = 1  # epochs from one test to the next; the last one is always tested
 
 
 def retrain(
-    network: DartsNetwork,
+    network: nn.Module,
     images: ImageSet,
     settings: RetrainSettings,
     rng: np.random.Generator,
@@ -61,6 +60,7 @@ def retrain(
     checkpoint: Path | None = None,
     on_step: Callable[[int, int], object] = lambda done, total: None,
     on_epoch: Callable[[list[dict[str, Any]]], object] = lambda records: None,
+    teacher: nn.Module | None = None,
 ) -> list[dict[str, Any]]:
     """Trains the network in place on the training images: a record of every epoch; it ends in eval mode.
 
@@ -80,6 +80,7 @@ def retrain(
         checkpoint: written by the first process, atomically, every 20 s and at the end, read where it exists.
         on_step: called after every step with the number of steps done and that of all steps.
         on_epoch: called after every epoch with the records of all finished ones.
+        teacher: on the processes' device and in its mode; needed where `settings.distill` is not 0.
     Raises: InputError when there are too few images, the checkpoint is of another training, or the loss is not finite.
     """
     device = processes.device
@@ -94,13 +95,15 @@ def retrain(
     identity = {**identity_of(images, settings, rng), "processes": processes.count}
     kept = Kept(checkpoint, identity, network, optimizer, rng, writes=processes.rank == 0)
     records: list[dict[str, Any]] = kept.load(list) or []
-    objective = processes.joined(Objective(network, settings))
+    objective = processes.joined(Objective(network, settings, teacher))
     steps = len(shares)
 
     for epoch in range(len(records), settings.epochs):
         started_s = time.monotonic()
         network.train()
-        network.drop_path = settings.drop_path * epoch / settings.epochs
+        drop_path = settings.drop_path * epoch / settings.epochs
+        if hasattr(network, "drop_path"):
+            cast(Any, network).drop_path = drop_path
         order = rng.permutation(len(images.x_train))
         # Streams of one epoch and process alone, so that a checkpoint at its end need not hold their states.
         own = np.random.default_rng([int(rng.integers(2**63)), processes.rank])
@@ -137,7 +140,7 @@ def retrain(
                 "test_acc": acc,
                 "test_error": None if acc is None else 100.0 - acc,
                 "lr": rates[-1],
-                "drop_path": network.drop_path,
+                "drop_path": drop_path,
                 "train_s": trained_s - started_s,
                 "test_s": time.monotonic() - trained_s,
             }
@@ -173,18 +176,34 @@ def accuracy(network: nn.Module, images: ImageSet, processes: Processes) -> floa
 class Objective(nn.Module):
     """The training loss of a network: a module, because it is in a module's `forward` that gradients are joined."""
 
-    def __init__(self, network: DartsNetwork, settings: RetrainSettings) -> None:
+    def __init__(self, network: nn.Module, settings: RetrainSettings, teacher: nn.Module | None = None) -> None:
         super().__init__()
         self.network, self.settings = network, settings
+        self.teacher = (teacher,)  # not a part of what is trained
 
     def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Cross-entropy, label-smoothed, plus the weighted auxiliary head's, a scalar; and the logits (B, classes)."""
+        """Cross-entropy, label-smoothed, plus the weighted auxiliary head's, a scalar; and the logits (B, classes).
+
+        With a teacher, (1 - distill) of that and distill of T^2 * KL(softmax(teacher / T) || softmax(logits / T)), the
+        squared temperature keeping the gradients as large as they are at 1 (Hinton, Vinyals and Dean 2015, section 2).
+        """
+        loss, logits = self._classified(x, y)
+        (teacher,), how = self.teacher, self.settings
+        if teacher is None or not how.distill:
+            return loss, logits
+        with torch.no_grad():
+            said = F.log_softmax(teacher(x).float() / how.temperature, dim=1)
+        ours = F.log_softmax(logits.float() / how.temperature, dim=1)
+        apart = F.kl_div(ours, said, reduction="batchmean", log_target=True)
+        return (1 - how.distill) * loss + how.distill * how.temperature**2 * apart, logits
+
+    def _classified(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         how = self.settings
         with torch.autocast(x.device.type, torch.bfloat16) if how.bf16 else nullcontext():
             if not how.auxiliary_weight:
                 logits = self.network(x)
                 return F.cross_entropy(logits.float(), y, label_smoothing=how.label_smoothing), logits
-            logits, auxiliary = self.network.forward_auxiliary(x)
+            logits, auxiliary = cast(Any, self.network).forward_auxiliary(x)
             losses = [F.cross_entropy(z.float(), y, label_smoothing=how.label_smoothing) for z in (logits, auxiliary)]
             return losses[0] + how.auxiliary_weight * losses[1], logits
 

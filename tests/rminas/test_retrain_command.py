@@ -104,7 +104,8 @@ def refused(cfg: Path, *words: str) -> str:
 
 def test_a_training_leaves_a_complete_run_folder(whole: Path) -> None:
     names = ["checkpoint.pt", "config.yaml", "epochs.jsonl", "inputs.json", "learning_curve.png", "summary.json"]
-    assert sorted(path.name for path in whole.iterdir()) == names
+    names += ["cell.pdf", "cell.png", "network.pt", "network.py"]
+    assert sorted(path.name for path in whole.iterdir()) == sorted(names)
     saved = yaml.safe_load((whole / "config.yaml").read_text())
     assert saved["TRAIN"]["GENOTYPE"] == FORMATTED
     assert (saved["TRAIN"]["CUTOUT"], saved["OPTIM"]["WEIGHT_DECAY"]) == (4, 3e-4)  # digits' own, and the default
@@ -118,7 +119,7 @@ def test_a_training_leaves_a_complete_run_folder(whole: Path) -> None:
     network = build_network(space, space.parse(GENOTYPE), auxiliary=False)
     assert made["params"] == sum(p.numel() for p in network.parameters())
     assert made["flops"] == space.total_costs(space.to_codes([space.parse(GENOTYPE)]))[0][0]
-    assert made["genotype"] == FORMATTED
+    assert made["arch"] == FORMATTED
     assert (made["epochs"], made["processes"], made["images_per_step"]) == (2, 1, 40)
     assert (made["precision"], made["seed"], made["dataset"]) == ("float32", 3, "digits")
     assert made["images"]["sha256"] == load_images("digits").sha256
@@ -199,18 +200,16 @@ def test_a_genotype_is_read_from_text_a_file_or_a_finished_search(tmp_path: Path
 
 
 def test_what_holds_no_genotype_is_named(tmp_path: Path) -> None:
-    many, macro = made_search(tmp_path / "many", seeds=(4, 5)), made_search(tmp_path / "macro", space="macro")
+    many = made_search(tmp_path / "many", seeds=(4, 5))
     (tmp_path / "none").mkdir()
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     (ranking := made_search(tmp_path / "rank")).joinpath("summary.json").write_text('{"space": "darts", "runs": [{}]}')
     for given, run_seed, said in [
         ("", None, "TRAIN.GENOTYPE is empty"),
-        (str(tmp_path / "absent"), None, "absent: neither Genotype(...) nor a file or folder that exists"),
         (str(tmp_path / "none"), None, "summary.json: cannot be read (No such file or directory)"),
         (str(tmp_path / "binary"), None, "binary: not a text file (no UTF-8)"),
         (str(many), None, "runs of the seeds 4, 5; choose one of them by --run_seed"),
         (str(many), 6, "runs of the seeds 4, 5; choose one of them by --run_seed"),
-        (str(macro), None, "macro: a search in macro; only DARTS genotypes are retrained"),
         (str(ranking), None, "rank: not the folder of a finished search"),
         (GENOTYPE, 0, "--run_seed 0: only with a run folder"),
     ]:
@@ -226,12 +225,20 @@ def test_what_holds_no_genotype_is_named(tmp_path: Path) -> None:
         (("TRAIN.GENOTYPE", "Genotype(normal=[])"), "not a DARTS genotype"),
         (("TRAIN.GENOTYPE", "__import__('os').getcwd()"), "not a DARTS genotype"),
         (("TRAIN.GENOTYP", "x"), "unknown key TRAIN.GENOTYP; did you mean TRAIN.GENOTYPE?"),
-        (("SPACE.NAME", "macro"), "SPACE.NAME is 'macro', expected one of darts"),
+        (("SPACE.NAME", "makro"), "SPACE.NAME is 'makro', expected one of darts, macro"),
+        (
+            ("SPACE.NAME", "macro", "TRAIN.AUX_WEIGHT", "0.4"),
+            "TRAIN.AUX_WEIGHT is 0.4: only networks of darts",
+        ),
+        (
+            ("TRAIN.GENOTYPE", "runs/no"),
+            "--arch runs/no: neither a file or folder that exists nor an architecture",
+        ),
         (("DATA.NAME", "mnist"), "unknown data set 'mnist'"),
         (("DATA.IM_SIZE", "32"), "DATA.IM_SIZE is 32, but scikit-learn load_digits has 8"),
         (("DATA.NUM_CLASSES", "100"), "DATA.NUM_CLASSES is 100, but scikit-learn load_digits has 10"),
         (("TRAIN.CUTOUT", "16"), "TRAIN.CUTOUT is 16, which leaves nothing of images 8 pixels wide"),
-        (("TRAIN.LAYERS", "2"), "TRAIN.LAYERS is '2', expected at least 3"),
+        (("TRAIN.LAYERS", "2"), "DARTS: 2 layers; two reductions need 3 at least"),
         (("TRAIN.PRECISION", "fp8"), "expected one of auto, float32, bf16"),
         (("OPTIM.WARMUP_EPOCH", "2"), "OPTIM.WARMUP_EPOCH is 2, expected less than the 2 epochs"),
         (("OPTIM.BASE_LR",), "'OPTIM.BASE_LR' has no value"),
@@ -299,7 +306,7 @@ def test_shipped_configs_are_the_published_recipes() -> None:
     assert (settings.bf16, settings_of(cifar, "cuda").bf16) == (False, True)
     imagenet, _ = read_retrain_config(ROOT / "configs/darts_14layer_imagenet.yaml", [])
     settings = settings_of(imagenet, "cuda")
-    assert (imagenet.train.layers, imagenet.train.channels) == (14, 48)
+    assert (imagenet.train.layers, imagenet.train.channels, imagenet.space.name) == (14, 48, "darts")
     assert (settings.batch_size, settings.lr, settings.weight_decay, settings.epochs) == (32, 0.1, 3e-5, 250)
     assert (settings.label_smoothing, settings.cutout, settings.clip) == (0.1, 0, 5.0)
     by_images, _ = read_retrain_config(None, [("DATA.NAME", "imagenet")])
