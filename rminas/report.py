@@ -12,6 +12,7 @@ import numpy as np
 from common.benchmarks.table import accuracy_line
 from common.metrics import bootstrap_interval, mean_std, number, summarize_series, with_spread
 from common.runs import write_atomic
+from common.search.screening import INITIAL
 from rminas.accuracy import PREDICTED
 from rminas.forest import WARMUP
 
@@ -171,9 +172,9 @@ def write_search_plot(
             left.plot(index[mask], sign * judged.scores[mask], ".", color=color, markersize=4, label=label)
     if np.isfinite(judged.threshold):
         left.axhline(sign * judged.threshold, color="tab:red", linewidth=1, label="threshold")
-    warmup = sum(evaluation.phase == WARMUP for evaluation in first.history)
-    if warmup:
-        left.axvline(warmup - 0.5, color="black", linestyle=":", label="random | the forest's choice")
+    random = sum(evaluation.phase in (WARMUP, INITIAL) for evaluation in first.history)
+    if random:
+        left.axvline(random - 0.5, color="black", linestyle=":", label="random | chosen")
     left.set(xlabel="evaluation", ylabel=name, title=f"seed {first.search.seed}")
     if left.get_legend_handles_labels()[0]:
         left.legend()
