@@ -204,6 +204,7 @@ class _Job:
             self.accuracies.column.name,
             {TRAINED: rmi_settings(settings)},
             settings.train.batch_size,
+            settings.train.im_size,
         )
         self.folder: RunFolder
         self.records: list[dict[str, Any]] = []

@@ -92,6 +92,9 @@ class Teacher:
     taps: str = key("", "names of its modules whose outputs are imitated, shallow to deep, with commas between them")
     weights: str = key("", "its trained weights; empty: trained here for TEACHER.EPOCHS, kept in the run folder")
     mode: str = key("eval", "batch norm of the teacher: eval, or train as published", one_of("eval", "train"))
+    num_classes: int = key(
+        0, "classes that it knows, the images' being the first of them; 0: as many as there are", at_least(0)
+    )
     epochs: int = key(0, "epochs to train it here when no weights are named; 0: weights must be named", at_least(0))
     batch_size: int = key(128, "images a step of that training", at_least(2))
     base_lr: float = key(0.1, "learning rate of that training", above(0))
@@ -110,6 +113,11 @@ class Optim:
 @dataclass(frozen=True)
 class Train:
     batch_size: int = key(32, "images in the one batch", at_least(4))
+    im_size: int = key(
+        0,
+        "pixels along a side that candidates see, means of those that a teacher sees; 0: all",
+        at_least(0),
+    )
     channels: int = key(0, "channels of the first stage of a candidate network; 0: the space's own", at_least(0))
     layers: int = key(0, "DARTS: cells of a candidate network; 0: the published number", at_least(0))
     precision: str = key("float32", "of candidates: float32, or bf16 (autocast)", one_of("float32", "bf16"))

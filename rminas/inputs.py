@@ -55,6 +55,9 @@ def make_search_space(config: Config, images: Callable[[], ImageSet] | None, pub
         if not (classes and size):
             found = load_data(data)
             classes, size = found.num_classes, found.image_size
+    if config.train.im_size > size:
+        raise InputError(f"TRAIN.IM_SIZE {config.train.im_size}: {data.name} has {size} pixels along a side, no more")
+    size = config.train.im_size or size
     asked = {
         "channels": config.train.channels,
         "layers": config.train.layers,
@@ -131,7 +134,7 @@ class Inputs:
         settings = self.settings
         taps = [tap.strip() for tap in settings.taps.split(",") if tap.strip()]
         if settings.weights:
-            return load_teacher(name, settings.weights, images.num_classes, self.device, taps)
+            return load_teacher(name, settings.weights, settings.num_classes or images.num_classes, self.device, taps)
         if not settings.epochs:
             raise InputError(
                 f"TEACHER.WEIGHTS is empty: name the weights of a {name} trained on {images.name}, train them with "

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.datasets.batch import select_batch
+from common.datasets.batch import select_batch, shrunk
 from common.evaluators.base import NO_BOUNDS, Bounds, Evaluator, Outcome, Request
 from common.evaluators.context import Context
 from common.networks import build_network
@@ -109,7 +109,7 @@ def _loss_bounds(bounds: Bounds) -> LossBounds:
 def make_rmi(context: Context) -> RmiEvaluator:
     """The evaluator of a context, with its own batch. Takes minutes where the images are large.
 
-    Raises: InputError when there are too few images, or the teacher has another number of classes.
+    Raises: InputError when there are too few images, or the teacher has fewer classes.
     """
     settings = context.settings.get("rmi", RmiSettings())
     batch = select_batch(
@@ -124,4 +124,5 @@ def make_rmi(context: Context) -> RmiEvaluator:
     with torch.no_grad():
         _, taps = cast(TappedNetwork, in_mode(context.teacher, settings.teacher_mode)).forward_taps(batch.x)
     loss = RmiLoss.of(taps, batch.y, settings.beta, settings.hsic)
-    return RmiEvaluator(context.space, context.seed, batch.x, loss, settings.training, settings.width)
+    x = shrunk(batch.x, context.image_size)  # CKA compares Gram matrices: the teacher may see more pixels
+    return RmiEvaluator(context.space, context.seed, x, loss, settings.training, settings.width)

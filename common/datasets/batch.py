@@ -42,6 +42,13 @@ def normalised(images: ImageSet, rows: np.ndarray | slice, split: str, device: t
     return _standardised(images, torch.from_numpy(x[rows]).to(device).permute(0, 3, 1, 2))
 
 
+def shrunk(x: Tensor, size: int) -> Tensor:
+    """(n, 3, size, size): means of the pixels of (n, 3, H, W) images, H = W >= size; the images themselves for 0."""
+    if not size or size == x.shape[-1]:
+        return x
+    return torch.nn.functional.adaptive_avg_pool2d(x, size)
+
+
 def augmented(
     images: ImageSet,
     rows: np.ndarray,
@@ -124,7 +131,7 @@ def select_batch(
     pass it in parts.)
 
     Args: teacher: on `device`. teacher_mode: "eval", or "train" for batch norm on batch statistics, as published.
-    Raises: InputError when there are too few images, or the teacher has another number of classes.
+    Raises: InputError when there are too few images, or the teacher has fewer classes.
     """
     drawn = pool * batch_size
     if drawn > len(images.x_train):
@@ -139,7 +146,7 @@ def select_batch(
         # On batch statistics all images make one batch; otherwise large ones come in parts, for memory's sake.
         parts = x.split(len(x) if teacher_mode == "train" else images_at_once(images.image_size))
         logits = torch.cat([network(part) for part in parts])
-    if logits.shape[1] != images.num_classes:
+    if logits.shape[1] < images.num_classes:
         raise InputError(f"the teacher has {logits.shape[1]} classes, {images.name} has {images.num_classes}")
     losses = torch.nn.functional.cross_entropy(logits.float(), y, reduction="none").cpu().abs()  # no -0.0
     kept = torch.sort(losses, stable=True).indices[:batch_size]

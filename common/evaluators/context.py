@@ -46,6 +46,7 @@ class Context:
     column: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     batch_size: int = 32  # of training-free scores whose settings name no other
+    image_size: int = 0  # pixels along a side as candidates see the images; 0: all that there are
 
     @cached_property
     def images(self) -> ImageSet:
@@ -72,6 +73,7 @@ class Context:
             self.column,
             self.settings,
             self.batch_size,
+            self.image_size,
         )
 
     @cached_property
@@ -87,7 +89,7 @@ class Context:
         """
         import torch
 
-        from common.datasets.batch import normalised
+        from common.datasets.batch import normalised, shrunk
 
         if size in self._batches:
             return self._batches[size]
@@ -96,7 +98,7 @@ class Context:
             raise InputError(f"{images.source}: a batch of {size} images, there are {len(images.x_train)}")
         rows = rng_for(self.seed, "score batch").permutation(len(images.x_train))[:size]
         labels: np.ndarray = images.y_train[rows]
-        x = normalised(images, rows, "train", self.device)
+        x = shrunk(normalised(images, rows, "train", self.device), self.image_size)
         return self._batches.setdefault(size, (x, torch.from_numpy(labels).to(self.device)))
 
 

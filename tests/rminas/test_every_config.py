@@ -64,9 +64,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]
         path = made["imagenet"] / split / kind / f"{kind}_{number}.JPEG"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(256, size=(40, 50, 3), dtype=np.uint8)).save(path)
-    made["tinyimagenet120_16"] = folder / "tiny.npz"
+    made["tinyimagenet120"] = folder / "tiny.npz"
     x, y = rng.integers(256, size=(120, 32, 32, 3), dtype=np.uint8), np.arange(120)
-    np.savez(made["tinyimagenet120_16"], x_train=x, y_train=y, x_test=x[:4], y_test=y[:4])
+    np.savez(made["tinyimagenet120"], x_train=x, y_train=y, x_test=x[:4], y_test=y[:4])
     made["imagenet16_120"].mkdir()
     sums = {}
     for number, name in enumerate((*imagenet16.TRAIN_FILES, *imagenet16.TEST_FILES)):

@@ -340,3 +340,30 @@ def test_a_second_process_on_the_same_run_says_who_holds_it(tmp_path: Path):
     assert done.stderr.count("\n") == 1
     assert f"in use by process {os.getpid()} on " in done.stderr
     assert "choose another OUT_DIR or NAME" in done.stderr
+
+
+def test_candidates_may_see_fewer_pixels_than_the_teacher(tmp_path: Path, weights: str):
+    """Of digits: 4 of 8 along a side, and the teacher's losses are those of the whole images."""
+    from rminas.api import _Job, load_config
+
+    said = {"teacher__weights": weights, "out_dir": str(tmp_path), "name": "run"}
+    jobs = [
+        _Job(load_config(None, **{**TINY, **said, "train__im_size": size}), tmp_path, ["rmi"], print) for size in (0, 4)
+    ]
+    whole, few = (job.evaluator("rmi", 0) for job in jobs)
+    assert (whole.x.shape[-1], few.x.shape[-1]) == (8, 4)
+    assert torch.equal(few.x, torch.nn.functional.avg_pool2d(whole.x, 2))
+    assert torch.equal(few.loss.targets, whole.loss.targets)
+    assert (jobs[0].space.image_size, jobs[1].space.image_size) == (8, 4)
+    assert jobs[1].context.batch(5)[0].shape == (5, 3, 4, 4)
+    with pytest.raises(InputError, match=r"TRAIN.IM_SIZE 9: digits has 8 pixels along a side, no more"):
+        run(tmp_path, train__im_size=9)
+
+
+def test_a_teacher_may_know_more_classes(tmp_path: Path):
+    weights = tmp_path / "resnet20.pt"
+    torch.save(build_teacher("resnet20", 14).state_dict(), weights)
+    done = run(tmp_path, teacher__weights=str(weights), teacher__num_classes=14, rf_succ=0)
+    assert done.summary["teacher"]["name"] == "resnet20"
+    with pytest.raises(InputError, match="classes"):
+        run(tmp_path, name="other", teacher__weights=str(weights))
