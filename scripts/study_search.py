@@ -1,9 +1,9 @@
 """How the searches compare on real tables, and what their default settings were chosen by: docs/results/search.
 
-`develop` runs variants of every strategy on the development tables (NAS-Bench-201 on CIFAR-10 and NAS-Bench-Macro,
-seeds from 100 on): the defaults are chosen here and nowhere else. `report` runs all searches with their defaults on the
-tables that are reported, seeds from 0 on. `page` makes docs/results/search.md from what these have written, and from
-nothing else. What has been run is not run again.
+`develop` runs variants of every strategy on development problems (parts of NAS-Bench-201 on CIFAR-10, NAS-Bench-Macro
+and DARTS genotypes scored by a surrogate; seeds from 100 on): the defaults are chosen here and nowhere else. `report`
+runs all searches with their defaults on the tables that are reported, seeds from 0 on. `page` makes
+docs/results/search.md from what these have written, and from nothing else. What has been run is not run again.
 """
 
 from __future__ import annotations
@@ -12,40 +12,64 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from publish_results import without_machine_paths
 
+from common.benchmarks import load_benchmark
+from common.benchmarks.table import BenchmarkTable
 from common.cli import OneLineParser, run_command
 from common.errors import InputError
+from common.evaluators.base import NO_BOUNDS, Bounds, Evaluator, Outcome
 from common.runs import write_atomic
+from common.search import History, Pool, Proposal, Strategy
+from common.seeds import rng_for
 
 PROG = "python scripts/study_search.py"
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs/results/search"
 PAGE = ROOT / "docs/results/search.md"
-DEVELOPMENT_SEEDS, REPORT_SEEDS, BUDGET = range(100, 120), range(20), 150
+DEVELOPMENT_SEEDS, DEVELOPMENT_BUDGET, SHOWN = range(100, 120), 100, (40, 60, 80, 100)
+REPORT_SEEDS, BUDGET = range(20), 150
 PAPER_BUDGET = 434  # ReNAS's own: 424 to train on, 10 proposed
 KEPT_EVERY = 10  # of a committed curve; the plots show all of it
 
 
 class Table(NamedTuple):
-    """A table to search. label: its column; empty: the honest protocol's, with test accuracies reported."""
+    """A table to search by the honest protocol."""
 
     title: str
     path: str
     dataset: str | None = None
-    label: str = ""
 
 
+class Problem(NamedTuple):
+    """What is to be searched when settings are chosen: another half, or other noise, with every seed.
+
+    columns: the seed takes its turn among them. half: of the architectures that have a value. noise: standard deviation
+    of what is added to every label, as one training run differs from another.
+    """
+
+    title: str
+    path: str
+    columns: tuple[str, ...]
+    half: bool = True
+    noise: float = 0.0
+
+
+CELLS, MACRO = "nasbench201/accuracy_full.csv", "nasbench_macro/nas-bench-macro_cifar10.json"
+RUNS = tuple(f"cifar10_test_50_run{run}" for run in range(3))
 DEVELOPMENT = {
-    "nasbench201": Table("NAS-Bench-201, CIFAR-10", "nasbench201/accuracy_full.csv", "cifar10", "cifar10_valid_200"),
-    "nasbench201_12epochs": Table(
-        "NAS-Bench-201, CIFAR-10, 12 epochs", "nasbench201/accuracy_full.csv", "cifar10", "cifar10_valid_12"
-    ),
-    "macro": Table("NAS-Bench-Macro", "nasbench_macro/nas-bench-macro_cifar10.json", None, "cifar10_test_50"),
+    "nasbench201": Problem("NAS-Bench-201, CIFAR-10, half", CELLS, ("cifar10_valid_200",)),
+    "nasbench201_12": Problem("the same after 12 epochs, half", CELLS, ("cifar10_valid_12",)),
+    "nasbench201_noise": Problem("NAS-Bench-201, noise .5", CELLS, ("cifar10_valid_200",), half=False, noise=0.5),
+    "macro": Problem("Macro, one run, half", MACRO, RUNS),
+    "macro_noise": Problem("Macro, noise .4", MACRO, ("cifar10_test_50",), half=False, noise=0.4),
+    "darts": Problem("DARTS, surrogate, half", "darts/nb301_surrogate_zero_cost.csv", ("surrogate_valid",)),
 }
 REPORTED = {
     "nasbench201_cifar10": Table("NAS-Bench-201, CIFAR-10", "nasbench201/accuracy_full.csv", "cifar10"),
@@ -69,11 +93,10 @@ class Variant:
     strategy: str
     settings: tuple[tuple[str, Any], ...] = ()
     predictor: str = ""
-    encoding: str = ""
 
     @property
     def name(self) -> str:
-        parts = [self.predictor, self.encoding, *(f"{key} {value}" for key, value in self.settings)]
+        parts = [self.predictor, *(f"{key} {value}" for key, value in self.settings)]
         return f"{self.strategy}: {', '.join(filter(None, parts)) or 'defaults'}"
 
 
@@ -83,27 +106,19 @@ def variants(strategy: str, *settings: Mapping[str, Any]) -> list[Variant]:
 
 # One study a question; its first variant need not be the default.
 STUDIES: dict[str, list[Variant]] = {
-    "evolution": variants(
-        "evolution",
-        *({"population": p, "tournament": t} for p, t in ((10, 3), (10, 5), (20, 5), (30, 10), (50, 10))),
-    ),
-    "local": variants("local", *({"initial": i, "batch": b} for i, b in ((1, 0), (1, 1), (10, 0), (10, 1), (20, 1)))),
+    "evolution": variants("evolution", *({"population": p, "tournament": t} for p, t in ((10, 3), (20, 5), (50, 10)))),
+    "local": variants("local", *({"initial": i, "batch": b} for i, b in ((1, 1), (10, 0), (10, 1), (20, 1)))),
     "reinforce": variants("reinforce", *({"lr": lr} for lr in (0.01, 0.03, 0.1, 0.3))),
     "exploration": [
-        *variants("active", *({"acquisition": "ucb", "kappa": k} for k in (0.0, 0.5, 1.0, 2.0, 4.0))),
-        *variants("active", {"acquisition": "ei"}),
-        *variants("active", *({"acquisition": "thompson", "kappa": k} for k in (1.0, 2.0))),
+        *variants("active", *({"kappa": k} for k in (0.0, 0.5, 1.0, 2.0))),
+        *variants("active", {"acquisition": "ei"}, {"acquisition": "thompson"}),
     ],
-    "batch": variants(
-        "active", *({"initial": i, "batch": b} for i, b in ((10, 5), (20, 1), (20, 5), (20, 10), (30, 5)))
-    ),
+    "batch": variants("active", *({"initial": i, "batch": b} for i, b in ((10, 5), (20, 1), (20, 10)))),
     "predictor": [
-        *(Variant("active", (), name) for name in ("gp", "ensemble", "boosting", "extra_trees")),
-        Variant("active", (), "gp", "one_hot+costs"),
+        Variant("active", (("kappa", kappa),), name)
+        for name, kappa in (("gp", 1.0), ("ensemble", 1.0), ("ensemble", 0.3))
     ],
 }
-STUDY_BUDGET = {"evolution": BUDGET, "local": BUDGET, "reinforce": BUDGET}  # of the others ACTIVE_BUDGET
-ACTIVE_BUDGET = 80
 
 
 def main() -> None:
@@ -112,7 +127,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="where the tables are; needed by all but page")
     parser.add_argument("--runs", type=Path, default=Path("runs/study_search"), help="where the runs go")
     parser.add_argument("--only", default="", metavar="NAMES", help="studies or reported tables, comma-separated")
-    parser.add_argument("--jobs", type=int, default=0, help="searches at a time; 0: as many as there are cores")
+    parser.add_argument("--seeds", type=int, default=20, help="of develop: how many")
+    parser.add_argument("--jobs", type=int, default=0, help="of report: searches at a time; 0: as many as cores")
     args = parser.parse_args()
     if args.part == "page":
         write_atomic(PAGE, lambda out: out.write(page().encode()))
@@ -125,34 +141,108 @@ def main() -> None:
         if name not in known:
             raise InputError(f"--only {name}: choose from {', '.join(known)}")
     for name in only or known:
-        (develop if args.part == "develop" else report)(name, args.data, args.runs, args.jobs)
+        if args.part == "develop":
+            develop(name, args.data, args.runs, DEVELOPMENT_SEEDS[: args.seeds])
+        else:
+            report(name, args.data, args.runs, args.jobs)
 
 
 # running -----------------------------------------------------------------------------------------------------------
 
 
-def develop(study: str, data: Path, runs: Path, jobs: int) -> None:
-    """Runs a study on the development tables and keeps its summaries."""
-    from renas.compare import make_members, run_members
+def develop(study: str, data: Path, runs: Path, seeds: range) -> None:
+    """Runs a study on the development problems, seed by seed, each search until it has the best; keeps the summary."""
+    from common.runs.config import make_settings
+    from common.search import STRATEGIES, make_strategy, run_search
 
-    for key, table in DEVELOPMENT.items():
-        shared = _shared(table, data)
-        members = []
-        for variant in STUDIES[study]:
-            made = make_members(
-                shared,
-                (variant.strategy,),
-                (variant.predictor,) if variant.predictor else (),
-                variant.encoding or None,
-                {variant.strategy: dict(variant.settings)},
-                STUDY_BUDGET.get(study, ACTIVE_BUDGET),
-                10,
-            )
-            members.append(replace(made[0], name=variant.name))
-        name = f"study_{study}_{key}"
-        made = run_members(members, DEVELOPMENT_SEEDS, jobs, out=runs / name, tell=print)
-        print(made)
-        publish(made.summary, RESULTS / f"{name}.json")
+    runs.mkdir(parents=True, exist_ok=True)
+    file = runs / f"{study}.jsonl"
+    records = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    there = {(record["problem"], record["variant"], record["seed"]) for record in records}
+    with file.open("a") as out:
+        for seed in seeds:
+            for key in DEVELOPMENT:
+                left = [made for made in STUDIES[study] if (key, made.name, seed) not in there]
+                if not left:
+                    continue
+                pool, evaluator = make_problem(DEVELOPMENT[key], data, seed)
+                best = max(evaluator.values)
+                for variant in left:
+                    settings = make_settings(STRATEGIES.load(variant.strategy).Settings, dict(variant.settings), study)
+                    strategy = make_strategy(
+                        variant.strategy, pool.space, seed, pool, settings, predictor=variant.predictor or None
+                    )
+                    history = run_search(UntilFound(strategy, best), evaluator, DEVELOPMENT_BUDGET).history
+                    regret = best - np.maximum.accumulate(history.values)
+                    records.append({"problem": key, "variant": variant.name, "seed": seed, "regret": regret.tolist()})
+                    print(json.dumps(records[-1]), file=out, flush=True)
+    publish_study(study, records)
+
+
+def make_problem(problem: Problem, data: Path, seed: int) -> tuple[Pool, Values]:
+    """What may be chosen in a development problem with a seed, and what it is worth."""
+    read = _read_table(data / problem.path)
+    values = read.values(problem.columns[seed % len(problem.columns)])
+    rows = np.flatnonzero(~np.isnan(values))
+    if problem.half:
+        rows = np.sort(rng_for(seed, "half").permutation(rows)[: len(rows) // 2])
+    noise = rng_for(seed, "noise").normal(scale=problem.noise, size=len(rows))
+    pool = Pool.of_table(read, rows)
+    return pool, Values(pool, (values[rows] + noise)[pool.rows])
+
+
+@cache
+def _read_table(path: Path) -> BenchmarkTable:
+    return load_benchmark(path)
+
+
+@dataclass(frozen=True)
+class Values(Evaluator):
+    """values: (N,) of the pool's members."""
+
+    pool: Pool
+    values: np.ndarray
+    name = "values"
+
+    def evaluate(self, arch: Any, bounds: Bounds = NO_BOUNDS) -> Outcome:
+        return Outcome(float(self.values[self.pool.index(arch)]))
+
+
+class UntilFound(Strategy):
+    """Another strategy, until the best there is was evaluated: what it would do then is of no interest."""
+
+    name = "until_found"
+
+    def __init__(self, strategy: Strategy, best: float) -> None:
+        super().__init__(strategy.space, strategy.seed)
+        self.strategy, self.best = strategy, best
+
+    def propose(self, history: History, room: int) -> Proposal:
+        if len(history) and history.best.value >= self.best:
+            return Proposal()
+        return self.strategy.propose(history, room)
+
+
+def publish_study(study: str, records: Sequence[Mapping[str, Any]]) -> None:
+    """Of every variant and problem: the regret in the mean over the seeds after some evaluations, and on how many the
+    best was found within them and after how many in the mean, where DEVELOPMENT_BUDGET stands for never."""
+    from common.runs import environment
+
+    made: dict[str, Any] = {"budget": DEVELOPMENT_BUDGET, "steps": SHOWN, "variants": {}}
+    for variant in STUDIES[study]:
+        made["variants"][variant.name] = rows = {}
+        for key in DEVELOPMENT:
+            regrets = [r["regret"] for r in records if (r["variant"], r["problem"]) == (variant.name, key)]
+            lengths = np.array([len(r) if r[-1] <= 0 else np.inf for r in regrets])
+            spent = np.minimum(lengths, DEVELOPMENT_BUDGET)
+            rows[key] = {
+                "n": len(regrets),
+                "evaluations": [round(float(spent.mean()), 2), round(float(spent.std(ddof=1)), 2)],
+                "found": [int(np.sum(lengths <= step)) for step in SHOWN],
+                "regret": [round(float(np.mean([r[min(step, len(r)) - 1] for r in regrets])), 4) for step in SHOWN],
+            }
+    made = without_machine_paths({**made, "environment": environment("cpu")})
+    write_atomic(RESULTS / f"study_{study}.json", lambda out: out.write(_compact(made).encode()))
 
 
 def report(key: str, data: Path, runs: Path, jobs: int) -> None:
@@ -176,7 +266,7 @@ def _shared(table: Table, data: Path) -> dict[str, Any]:
     from renas.protocol import choose_columns
 
     read = load_benchmark(data / table.path, dataset=table.dataset)
-    columns = choose_columns(read, table.dataset, "honest", table.label or None, table.label or None)
+    columns = choose_columns(read, table.dataset)
     return {"table": read, "columns": columns, "protocol": "honest"}
 
 
@@ -284,22 +374,16 @@ def _paired(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _study_table(study: str) -> str:
-    summaries = {key: _read(f"study_{study}_{key}") for key in DEVELOPMENT}
-    budget = STUDY_BUDGET.get(study, ACTIVE_BUDGET)
-    steps = (50, 100, 150) if budget > ACTIVE_BUDGET else (40, 60, 80)
-    shown = ", ".join(map(str, steps))
+    summary = _read(f"study_{study}")
     lines = [
-        f"| | {' | '.join(f'{table.title}: regret after {shown}; best chosen' for table in DEVELOPMENT.values())} |",
+        f"| {study} | " + " | ".join(problem.title for problem in DEVELOPMENT.values()) + " |",
         "|---|" + "---|" * len(DEVELOPMENT),
     ]
-    for name in next(iter(summaries.values()))["members"]:
+    for name, rows in summary["variants"].items():
         cells = []
-        for summary in summaries.values():
-            member = summary["members"][name]
-            places = [summary["steps"].index(step) for step in steps]
-            regret = ", ".join(f"{member['regret']['mean'][place]:.3f}" for place in places)
-            found = ", ".join(f"{round(member['found'][place] * member['n'])}" for place in places)
-            cells.append(f"{regret}; {found} of {member['n']}")
+        for row in (rows[key] for key in DEVELOPMENT):
+            (mean, std), found = row["evaluations"], row["found"][summary["steps"].index(60)]
+            cells.append(f"{mean:.1f} ± {std / row['n'] ** 0.5:.1f}; {found}, {row['found'][-1]} of {row['n']}")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
