@@ -35,7 +35,8 @@ RESULTS = ROOT / "docs/results/search"
 PAGE = ROOT / "docs/results/search.md"
 DEVELOPMENT_SEEDS, DEVELOPMENT_BUDGET, SHOWN = range(100, 120), 100, (40, 60, 80, 100)
 REPORT_SEEDS, BUDGET = range(20), 150
-PAPER_BUDGET = 434  # ReNAS's own: 424 to train on, 10 proposed
+PAPER_BUDGET = 434  # ReNAS's own: 424 to train on, 10 proposed. Active search has long found what there is to find
+PAPER_STRATEGIES, PAPER_SEEDS = ("random", "evolution", "local", "renas"), range(10)
 KEPT_EVERY = 10  # of a committed curve; the plots show all of it
 
 
@@ -77,12 +78,23 @@ REPORTED = {
     "nasbench201_imagenet16": Table("NAS-Bench-201, ImageNet16-120", "nasbench201/accuracy_full.csv", "imagenet16_120"),
     "nasbench101": Table("NAS-Bench-101, 20,001 cells", "nasbench101/valid_20001.csv"),
 }
-# What the issue asks of the active search: evaluations within which the best by validation is to be chosen.
-TARGETS = {
-    "nasbench201_cifar10": 60,
-    "nasbench201_cifar100": 80,
-    "nasbench201_imagenet16": 120,
-    "nasbench101": 100,
+# Goals of the active search: on this share of the seeds, the best by validation chosen, or one of the best five (top5),
+# or the best by test among those evaluated (seen), within a number of evaluations.
+GOAL_SHARE = 0.9
+GOALS = [
+    ("nasbench201_cifar10", "found", 60),
+    ("nasbench201_cifar10", "seen", 60),
+    ("nasbench201_cifar100", "found", 80),
+    ("nasbench201_cifar100", "seen", 80),
+    ("nasbench201_imagenet16", "found", 120),
+    ("nasbench201_imagenet16", "seen", 120),
+    ("nasbench101", "found", 100),
+    ("nasbench101", "top5", 60),
+]
+GOAL_WORDS = {
+    "found": "best by validation chosen",
+    "seen": "best by test evaluated",
+    "top5": "one of the best five chosen",
 }
 
 
@@ -233,7 +245,7 @@ def publish_study(study: str, records: Sequence[Mapping[str, Any]]) -> None:
         made["variants"][variant.name] = rows = {}
         for key in DEVELOPMENT:
             regrets = [r["regret"] for r in records if (r["variant"], r["problem"]) == (variant.name, key)]
-            lengths = np.array([len(r) if r[-1] <= 0 else np.inf for r in regrets])
+            lengths = np.array([1 + np.argmax(np.array(r) <= 0) if r[-1] <= 0 else np.inf for r in regrets])
             spent = np.minimum(lengths, DEVELOPMENT_BUDGET)
             rows[key] = {
                 "n": len(regrets),
@@ -246,15 +258,17 @@ def publish_study(study: str, records: Sequence[Mapping[str, Any]]) -> None:
 
 
 def report(key: str, data: Path, runs: Path, jobs: int) -> None:
-    """Runs all searches on a reported table, and all but the active one to ReNAS's own budget; keeps the results."""
+    """Runs all searches on a reported table, and the quick ones to ReNAS's own budget; keeps the results."""
     from renas.compare import STRATEGIES, make_members, run_members
 
     shared = _shared(REPORTED[key], data)
-    others = [name for name in STRATEGIES if name != "active"]  # it has long found what there is to find
-    for budget, strategies in ((BUDGET, STRATEGIES), (PAPER_BUDGET, others)):
+    for budget, strategies, seeds in (
+        (BUDGET, STRATEGIES, REPORT_SEEDS),
+        (PAPER_BUDGET, PAPER_STRATEGIES, PAPER_SEEDS),
+    ):
         members = make_members(shared, strategies, (), None, {}, budget, 10)
         name = f"{key}_q{budget}"
-        made = run_members(members, REPORT_SEEDS, jobs, out=runs / name, tell=print)
+        made = run_members(members, seeds, jobs, out=runs / name, tell=print)
         print(made)
         publish(made.summary, RESULTS / f"{name}.json")
         RESULTS.mkdir(parents=True, exist_ok=True)
@@ -305,7 +319,7 @@ def _compact(value: Any) -> str:
 
 def page() -> str:
     """docs/results/search.md. Raises InputError where a summary is missing."""
-    parts = [INTRODUCTION]
+    parts = [INTRODUCTION, "## Goals of the active search", LOOKS, _goals()]
     for key, table in REPORTED.items():
         parts += [f"## {table.title}", *_reported(key)]
     parts += ["## What the defaults were chosen by", CHOSEN]
@@ -324,9 +338,9 @@ def _reported(key: str) -> Iterator[str]:
     yield optimum
     yield f"![regret against evaluations](search/{key}_q{BUDGET}.png)"
     yield _table(summary, (30, 60, 100, BUDGET))
-    yield _targets(key, summary)
     yield "\n".join(f"- {line.strip()}" for line in _paired(summary))
-    yield f"To ReNAS's own budget of {PAPER_BUDGET} ([plot](search/{key}_q{PAPER_BUDGET}.png)):"
+    plot = f"[plot](search/{key}_q{PAPER_BUDGET}.png)"
+    yield f"To ReNAS's own budget of {PAPER_BUDGET}, {len(PAPER_SEEDS)} seeds ({plot}):"
     yield _table(_read(f"{key}_q{PAPER_BUDGET}"), (200, 300, PAPER_BUDGET))
 
 
@@ -350,21 +364,19 @@ def _table(summary: Mapping[str, Any], steps: Sequence[int]) -> str:
     return "\n".join(lines)
 
 
-def _targets(key: str, summary: Mapping[str, Any]) -> str:
-    """How often the active search has found what by when."""
-    member, asked = summary["members"]["active"], TARGETS[key]
-    place = summary["steps"].index(asked)
-    count = {what: round(member[what][place] * member["n"]) for what in ("found", "seen")}
-    said = (
-        f"Active search within {asked} evaluations: the table's best by `{summary['label']}` chosen on "
-        f"{count['found']} of {member['n']} seeds"
-    )
-    if summary["label"] != summary["report"]:
-        said += f", the best by `{summary['report']}` among those evaluated on {count['seen']}"
-    top5 = round(member["top5"][summary["steps"].index(60)] * member["n"])
-    first = sorted(float("inf") if step is None else step for step in member["evaluations_to_best"])
-    median = first[(len(first) - 1) // 2]
-    return f"{said}; one of the best five within 60 on {top5}. Evaluations to the best, median: {median:g}."
+def _goals() -> str:
+    """How often the active search has found what by when, at either look."""
+    first = _read("first_look")
+    lines = ["| table | goal | within | first look | second look | met |", "|---|---|---|---|---|---|"]
+    for key, what, within in GOALS:
+        summary = _read(f"{key}_q{BUDGET}")
+        looks = [(first[key], first[key]["steps"]), (summary["members"]["active"], summary["steps"])]
+        shares = [look[what][steps.index(within)] for look, steps in looks]
+        counts = [f"{round(share * look['n'])} of {look['n']}" for share, (look, _) in zip(shares, looks, strict=True)]
+        met = "yes" if shares[1] >= GOAL_SHARE else "no"
+        words = f"{GOAL_WORDS[what]} on {GOAL_SHARE:.0%} of the seeds"
+        lines.append(f"| {REPORTED[key].title} | {words} | {within} | {counts[0]} | {counts[1]} | {met} |")
+    return "\n".join(lines)
 
 
 def _paired(summary: Mapping[str, Any]) -> list[str]:
@@ -405,9 +417,16 @@ has one. Mean ± sample standard deviation over seeds {REPORT_SEEDS.start} to {R
 quartiles. `renas` is the method as published (LeNet, logistic loss) at the same number of evaluations, the last ten of
 which its predictor proposes."""
 
-CHOSEN = f"""Regret in the mean over seeds {DEVELOPMENT_SEEDS.start} to {DEVELOPMENT_SEEDS[-1]}, and on how many of
-these the best was chosen, on validation accuracies of CIFAR-10 and on NAS-Bench-Macro alone: of the reported tables,
-the first was developed on, and the other three were looked at once, with the settings fixed."""
+LOOKS = """Within so many evaluations, of 20 seeds. The four tables were looked at twice: the first look was with a
+Gaussian process alone and exploration of mean 2 ([its numbers](search/first_look.json)); what was changed after it was
+chosen on the development problems below, seeds from 100 on, and then reported again with seeds 0 to 19. That the first
+look had missed two goals was known when the changes were sought, so the second is not as blind as the first. Of the
+four, CIFAR-10 of NAS-Bench-201 lends its labels to development problems too."""
+
+CHOSEN = f"""Development problems: with every seed another random half of a table (on Macro one of three training runs),
+or all of it with noise added to every label, normal and of the deviation given. Seeds from {DEVELOPMENT_SEEDS.start} on.
+Cells: evaluations until the problem's best was chosen (mean ± standard error over the seeds, {DEVELOPMENT_BUDGET} where
+it was not), and on how many seeds that was within 60 and within {DEVELOPMENT_BUDGET}."""
 
 
 if __name__ == "__main__":
