@@ -424,9 +424,9 @@ look had missed two goals was known when the changes were sought, so the second 
 four, CIFAR-10 of NAS-Bench-201 lends its labels to development problems too."""
 
 CHOSEN = f"""Development problems: with every seed another random half of a table (on Macro one of three training runs),
-or all of it with noise added to every label, normal and of the deviation given. Seeds from {DEVELOPMENT_SEEDS.start} on.
-Cells: evaluations until the problem's best was chosen (mean ± standard error over the seeds, {DEVELOPMENT_BUDGET} where
-it was not), and on how many seeds that was within 60 and within {DEVELOPMENT_BUDGET}."""
+or all of it with noise added to every label, normal and of the deviation given. Seeds from {DEVELOPMENT_SEEDS.start}
+on. Cells: evaluations until the problem's best was chosen (mean ± standard error over the seeds; where it was not,
+{DEVELOPMENT_BUDGET}), and on how many seeds that was within 60 and within {DEVELOPMENT_BUDGET}."""
 
 
 if __name__ == "__main__":

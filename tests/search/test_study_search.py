@@ -1,0 +1,55 @@
+"""The problems that settings of searches are chosen on: scripts/study_search.py."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import study_search as study  # noqa: E402
+
+from common.search import make_strategy, run_search  # noqa: E402
+from common.spaces import make_space  # noqa: E402
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """100 architectures with their numbers as values, two of them without one."""
+    space = make_space("macro")
+    archs = space.sample_distinct(100, np.random.default_rng(0))
+    lines = [f"{space.format(arch)},{'' if row < 2 else row},{-row}" for row, arch in enumerate(archs)]
+    (tmp_path / "table.csv").write_text("\n".join(["arch,a,b", *lines]) + "\n")
+    return tmp_path
+
+
+def test_a_problem_is_another_half_with_every_seed_and_the_columns_take_turns(data: Path) -> None:
+    problem = study.Problem("made", "table.csv", ("a", "b"))
+    halves = [study.make_problem(problem, data, seed)[1].values for seed in (100, 101, 102, 100)]
+    assert [len(values) for values in halves] == [49, 50, 49, 49]
+    assert halves[0].min() >= 2  # what has no value cannot be chosen
+    assert halves[1].max() <= 0
+    np.testing.assert_array_equal(halves[0], halves[3])
+    assert {*halves[0]} != {*halves[2]}
+
+
+def test_noise_is_of_its_deviation_and_of_the_seed(data: Path) -> None:
+    problem = study.Problem("made", "table.csv", ("b",), half=False, noise=0.5)
+    pool, values = study.make_problem(problem, data, 100)
+    noise = values.values + np.arange(100)
+    assert 0.4 < noise.std() < 0.6
+    assert values.evaluate(pool.arch(7)).value == values.values[7]
+    assert (study.make_problem(problem, data, 101)[1].values != values.values).all()
+
+
+def test_a_search_ends_with_the_best(data: Path) -> None:
+    pool, values = study.make_problem(study.Problem("made", "table.csv", ("b",), half=False), data, 100)
+    free = run_search(make_strategy("evolution", pool.space, 0, pool), values, 100).history
+    ended = run_search(study.UntilFound(make_strategy("evolution", pool.space, 0, pool), 0.0), values, 100).history
+    assert ended.best.value == 0
+    assert ended.archs == free.archs[: len(ended)]
+    assert len(ended) <= free.best.index + 20  # the first round is of twenty
