@@ -25,6 +25,7 @@ from common.benchmarks.table import BenchmarkTable
 from common.cli import OneLineParser, run_command
 from common.errors import InputError
 from common.evaluators.base import NO_BOUNDS, Bounds, Evaluator, Outcome
+from common.predictors import Ranker, make_predictor
 from common.runs import write_atomic
 from common.search import History, Pool, Proposal, Strategy
 from common.seeds import rng_for
@@ -100,11 +101,16 @@ GOAL_WORDS = {
 
 @dataclass(frozen=True)
 class Variant:
-    """A strategy with some settings that are not its defaults."""
+    """A strategy with some settings that are not its defaults. predictor: several are an ensemble of these."""
 
     strategy: str
     settings: tuple[tuple[str, Any], ...] = ()
     predictor: str = ""
+
+    def make_predictor(self) -> Ranker | None:
+        if "," in self.predictor:
+            return make_predictor("ensemble", members=self.predictor)
+        return make_predictor(self.predictor) if self.predictor else None
 
     @property
     def name(self) -> str:
@@ -128,7 +134,7 @@ STUDIES: dict[str, list[Variant]] = {
     "batch": variants("active", *({"initial": i, "batch": b} for i, b in ((10, 5), (20, 1), (20, 10)))),
     "predictor": [
         Variant("active", (("kappa", kappa),), name)
-        for name, kappa in (("gp", 1.0), ("ensemble", 1.0), ("ensemble", 0.3))
+        for name, kappa in (("gp", 1.0), ("extra_trees,gp", 1.0), ("ensemble", 1.0), ("ensemble", 0.3))
     ],
 }
 
@@ -182,7 +188,7 @@ def develop(study: str, data: Path, runs: Path, seeds: range) -> None:
                 for variant in left:
                     settings = make_settings(STRATEGIES.load(variant.strategy).Settings, dict(variant.settings), study)
                     strategy = make_strategy(
-                        variant.strategy, pool.space, seed, pool, settings, predictor=variant.predictor or None
+                        variant.strategy, pool.space, seed, pool, settings, predictor=variant.make_predictor()
                     )
                     history = run_search(UntilFound(strategy, best), evaluator, DEVELOPMENT_BUDGET).history
                     regret = best - np.maximum.accumulate(history.values)
