@@ -2,8 +2,9 @@
 
 `develop` runs variants of every strategy on development problems (parts of NAS-Bench-201 on CIFAR-10, NAS-Bench-Macro
 and DARTS genotypes scored by a surrogate; seeds from 100 on): the defaults are chosen here and nowhere else. `report`
-runs all searches with their defaults on the tables that are reported, seeds from 0 on. `page` makes
-docs/results/search.md from what these have written, and from nothing else. What has been run is not run again.
+runs all searches with their defaults on the tables that are reported, seeds from 0 on; `paper` the quick ones to
+ReNAS's own budget. `page` makes docs/results/search.md from what these have written, and from nothing else. What has
+been run is not run again.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ STUDIES: dict[str, list[Variant]] = {
 
 def main() -> None:
     parser = OneLineParser(PROG, __doc__ or "")
-    parser.add_argument("part", choices=("develop", "report", "page"))
+    parser.add_argument("part", choices=("develop", "report", "paper", "page"))
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="where the tables are; needed by all but page")
     parser.add_argument("--runs", type=Path, default=Path("runs/study_search"), help="where the runs go")
     parser.add_argument("--only", default="", metavar="NAMES", help="studies or reported tables, comma-separated")
@@ -162,7 +163,7 @@ def main() -> None:
         if args.part == "develop":
             develop(name, args.data, args.runs, DEVELOPMENT_SEEDS[: args.seeds])
         else:
-            report(name, args.data, args.runs, args.jobs)
+            report(name, args.data, args.runs, args.jobs, args.part == "paper")
 
 
 # running -----------------------------------------------------------------------------------------------------------
@@ -263,22 +264,18 @@ def publish_study(study: str, records: Sequence[Mapping[str, Any]]) -> None:
     write_atomic(RESULTS / f"study_{study}.json", lambda out: out.write(_compact(made).encode()))
 
 
-def report(key: str, data: Path, runs: Path, jobs: int) -> None:
-    """Runs all searches on a reported table, and the quick ones to ReNAS's own budget; keeps the results."""
+def report(key: str, data: Path, runs: Path, jobs: int, paper: bool) -> None:
+    """Runs all searches on a reported table, or the quick ones to ReNAS's own budget; keeps the results."""
     from renas.compare import STRATEGIES, make_members, run_members
 
-    shared = _shared(REPORTED[key], data)
-    for budget, strategies, seeds in (
-        (BUDGET, STRATEGIES, REPORT_SEEDS),
-        (PAPER_BUDGET, PAPER_STRATEGIES, PAPER_SEEDS),
-    ):
-        members = make_members(shared, strategies, (), None, {}, budget, 10)
-        name = f"{key}_q{budget}"
-        made = run_members(members, seeds, jobs, out=runs / name, tell=print)
-        print(made)
-        publish(made.summary, RESULTS / f"{name}.json")
-        RESULTS.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(made.folder / "comparison.png", RESULTS / f"{name}.png")
+    strategies, seeds = (PAPER_STRATEGIES, PAPER_SEEDS) if paper else (STRATEGIES, REPORT_SEEDS)
+    budget = PAPER_BUDGET if paper else BUDGET
+    members = make_members(_shared(REPORTED[key], data), strategies, (), None, {}, budget, 10)
+    name = f"{key}_q{budget}"
+    made = run_members(members, seeds, jobs, out=runs / name, tell=print)
+    print(made)
+    publish(made.summary, RESULTS / f"{name}.json")
+    shutil.copyfile(made.folder / "comparison.png", RESULTS / f"{name}.png")
 
 
 def _shared(table: Table, data: Path) -> dict[str, Any]:
@@ -345,9 +342,10 @@ def _reported(key: str) -> Iterator[str]:
     yield f"![regret against evaluations](search/{key}_q{BUDGET}.png)"
     yield _table(summary, (30, 60, 100, BUDGET))
     yield "\n".join(f"- {line.strip()}" for line in _paired(summary))
-    plot = f"[plot](search/{key}_q{PAPER_BUDGET}.png)"
-    yield f"To ReNAS's own budget of {PAPER_BUDGET}, {len(PAPER_SEEDS)} seeds ({plot}):"
-    yield _table(_read(f"{key}_q{PAPER_BUDGET}"), (200, 300, PAPER_BUDGET))
+    if (RESULTS / f"{key}_q{PAPER_BUDGET}.json").exists():
+        plot = f"[plot](search/{key}_q{PAPER_BUDGET}.png)"
+        yield f"To ReNAS's own budget of {PAPER_BUDGET}, {len(PAPER_SEEDS)} seeds ({plot}):"
+        yield _table(_read(f"{key}_q{PAPER_BUDGET}"), (200, 300, PAPER_BUDGET))
 
 
 def _table(summary: Mapping[str, Any], steps: Sequence[int]) -> str:
