@@ -130,13 +130,10 @@ STUDIES: dict[str, list[Variant]] = {
     "reinforce": variants("reinforce", *({"lr": lr} for lr in (0.01, 0.03, 0.1, 0.3))),
     "exploration": [
         *variants("active", *({"kappa": k} for k in (0.0, 0.5, 1.0, 2.0))),
-        *variants("active", {"acquisition": "ei"}, {"acquisition": "thompson"}),
+        *variants("active", {"acquisition": "ei"}),
     ],
     "batch": variants("active", *({"initial": i, "batch": b} for i, b in ((10, 5), (20, 1), (20, 10)))),
-    "predictor": [
-        Variant("active", (("kappa", kappa),), name)
-        for name, kappa in (("gp", 1.0), ("extra_trees,gp", 1.0), ("ensemble", 1.0), ("ensemble", 0.3))
-    ],
+    "predictor": [Variant("active", (("kappa", 1.0),), name) for name in ("gp", "extra_trees,gp")],
 }
 
 
