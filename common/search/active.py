@@ -25,13 +25,13 @@ LIMIT = 2**30  # bytes of a pool's features up to which they are kept
 
 @dataclass(frozen=True)
 class ActiveSettings:
-    """The defaults were chosen on NAS-Bench-201 (CIFAR-10) and NAS-Bench-Macro: docs/results/search.md."""
+    """The defaults were chosen on the development problems of docs/results/search.md."""
 
     initial: int = key(20, "random architectures to begin with", at_least(2))
     batch: int = key(5, "architectures evaluated before the predictor is fitted again", at_least(1))
     acquisition: str = key("ucb", "ucb, ei or thompson: what the predictor's mean and deviation are worth together",
         one_of("ucb", "ei", "thompson"))  # fmt: skip
-    kappa: float = key(2.0, "weight of the deviation: its mean over a batch (ucb), or of every draw (thompson)",
+    kappa: float = key(1.0, "weight of the deviation: its mean over a batch (ucb), or of every draw (thompson)",
         at_least(0))  # fmt: skip
     candidates: int = key(2000, "mutants and random draws to choose from, where there is no pool", at_least(10))
 
