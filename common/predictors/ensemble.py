@@ -16,7 +16,7 @@ from common.runs.config import key
 
 @dataclass(frozen=True)
 class EnsembleSettings:
-    members: str = key("boosting,extra_trees*0.5,gp*1.5",
+    members: str = key("boosting,extra_trees*0.5,gp*1.5,svr*0.5",
         "names of predictors that see one encoding, separated by commas; a weight other than 1 follows *")  # fmt: skip
 
 
@@ -74,7 +74,7 @@ class Ensemble(Predictor):
 
 
 class Auto(Ensemble):
-    """The strongest predictor for the labels at hand.
+    """The strongest predictor for tens to thousands of labels.
 
     Members and weights were chosen on the development tables of docs/results/predictors.md: most to the Gaussian
     process, which knows best with few labels, least to extra trees, which need many.

@@ -21,7 +21,7 @@ JITTER = 1e-8
 @dataclass(frozen=True)
 class GaussianProcessSettings:
     points: int = key(5000, "architectures learnt from at most, a random sample of more", at_least(2))
-    tuned_on: int = key(1000, "architectures that the kernel is chosen on at most", at_least(2))
+    tuned_on: int = key(500, "architectures that the kernel is chosen on at most", at_least(2))
 
 
 class GaussianProcess(Predictor):
@@ -138,8 +138,8 @@ def _most_likely(points: np.ndarray, kinds: np.ndarray, targets: np.ndarray) -> 
     from scipy.linalg import LinAlgError, cho_factor, cho_solve
     from scipy.optimize import minimize
 
-    parts_of = [points[:, kinds == kind] for kind in range(kinds.max(initial=0) + 1)]
-    squared = [3 * _squared_distances(part, part) for part in parts_of]
+    parts = [points[:, kinds == kind] for kind in range(kinds.max(initial=0) + 1)]
+    squared = np.stack([3 * _squared_distances(part, part) for part in parts]).reshape(len(parts), -1)
     start = np.concatenate([np.zeros(len(squared)), START])
     prior_std = np.repeat([SCALE_STD, PRIOR_STD], [len(squared), len(START)])
     linear = points @ points.T
@@ -148,8 +148,8 @@ def _most_likely(points: np.ndarray, kinds: np.ndarray, targets: np.ndarray) -> 
     def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
         """The negative logarithm of the density up to a constant, and its gradient."""
         height, slope, noise = np.exp(theta[-3:])
-        nearer = [part / scale**2 for part, scale in zip(squared, np.exp(theta[:-3]), strict=True)]
-        distance = np.sqrt(sum(nearer, np.zeros_like(linear)))
+        closeness = np.exp(-2 * theta[:-3])
+        distance = np.sqrt(closeness @ squared).reshape(linear.shape)
         decay = height * np.exp(-distance)
         common = ((1 + distance) * decay, slope * linear, noise * identity)
         off = (theta - start) / prior_std
@@ -160,8 +160,8 @@ def _most_likely(points: np.ndarray, kinds: np.ndarray, targets: np.ndarray) -> 
         solved = cho_solve(factor, targets)
         value = 0.5 * targets @ solved + np.log(np.diag(factor[0])).sum() + 0.5 * off @ off
         inner = cho_solve(factor, identity) - np.outer(solved, solved)
-        by_scale, by_rest = inner * decay, [np.sum(inner * part) for part in common]
-        slopes = np.array([*(np.sum(by_scale * part) for part in nearer), *by_rest])
+        by_scale = closeness * (squared @ (inner * decay).ravel())
+        slopes = np.concatenate([by_scale, [np.vdot(inner, part) for part in common]])
         return value, 0.5 * slopes + off / prior_std
 
     bounds = [(begin - 8, begin + 8) for begin in start]

@@ -9,6 +9,7 @@ PREDICTORS = Registry(
         "boosting": "common.predictors.boosting:Boosting",
         "extra_trees": "common.predictors.extra_trees:ExtraTrees",
         "gp": "common.predictors.gp:GaussianProcess",
+        "svr": "common.predictors.svr:Svr",
         "ensemble": "common.predictors.ensemble:Ensemble",
         "auto": "common.predictors.ensemble:Auto",
     },

@@ -20,7 +20,7 @@ FAST: dict[str, dict[str, Any]] = {
     "extra_trees": {"trees": 40},
     "ensemble": {"members": "extra_trees*0.5,gp*1.5"},
 }
-FLAT = ["boosting", "extra_trees", "gp", "ensemble"]
+FLAT = ["boosting", "extra_trees", "gp", "svr", "ensemble"]
 members = pytest.mark.parametrize("name", FLAT)
 
 
@@ -188,6 +188,17 @@ def test_an_ensemble_is_the_mean_of_its_members_and_as_unsure_as_they_are():
     mean, std = weighed.predict_with_std(features)
     assert mean == pytest.approx((trees + 3 * process) / 4)
     assert std**2 == pytest.approx(between * 3 / 4 + (trees_std**2 + 3 * process_std**2) / 4)
+
+
+def test_support_vectors_are_scikit_learns_on_standardised_features():
+    from sklearn.svm import SVR
+
+    features, values = made()
+    scores = fitted("svr", features, values).predict(features)
+    spread = features.std(0)
+    points = np.clip((features - features.mean(0)) / np.where(spread > 0, spread, 1), -4, 4)
+    expected = SVR(gamma=1 / (3 * 7)).fit(points, normal_scores(values)).predict(points)  # 7 columns are not constant
+    assert scores == pytest.approx(expected, abs=1e-3)
 
 
 def test_boosting_is_the_mean_of_models_that_draw_differently():
