@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
 from common.errors import InputError
+from common.inputs import short
+
+LONGEST = 2000  # characters of an error
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -30,7 +34,24 @@ class OneLineParser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+        message = message if len(message) <= LONGEST else message[:LONGEST] + "..."
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())} (see {self.prog} --help)\n")
+
+
+def whole_number(low: int, high: int) -> Callable[[str], int]:
+    """What reads a flag's value: a whole number within bounds."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            said = text if len(text) <= 40 else text[:40] + "..."
+            raise argparse.ArgumentTypeError(f"{said!r} is not a whole number from {low} to {high}")
+        return value
+
+    return read
 
 
 def run_program(prog: str, main: Callable[[], None]) -> NoReturn:
@@ -45,12 +66,15 @@ def run_program(prog: str, main: Callable[[], None]) -> NoReturn:
 
 def run_command(prog: str, main: Callable[[], None]) -> NoReturn:
     """Runs `main` and exits: 0; 2 with one line for bad input or a file that fails; 130 when interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a path may hold bytes that are no text
+            stream.reconfigure(errors="backslashreplace")
     try:
         main()
         sys.stdout.flush()
         code = 0
     except InputError as error:
-        print(f"{prog}: error: {error}", file=sys.stderr)
+        print(f"{prog}: error: {short(error, LONGEST)}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         print(f"\n{prog}: interrupted; the same command, given again, finishes it", file=sys.stderr)
@@ -62,4 +86,14 @@ def run_command(prog: str, main: Callable[[], None]) -> NoReturn:
         where = f"{error.filename}: " if error.filename else ""
         print(f"{prog}: error: {where}{error.strerror or error}", file=sys.stderr)
         code = 2
+    except (MemoryError, RuntimeError) as error:
+        if not _is_full(error):
+            raise
+        print(f"{prog}: error: out of memory ({short(error)}): ask for less at once", file=sys.stderr)
+        code = 2
     sys.exit(code)
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether memory ran out; torch has a class of its own for GPUs only."""
+    return isinstance(error, MemoryError) or "allocate" in str(error) or type(error).__name__ == "OutOfMemoryError"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import partial
@@ -18,17 +17,18 @@ from common.benchmarks import load_benchmark
 from common.budget import Budget
 from common.devices import device_title, pick_device
 from common.errors import InputError
-from common.execution.processes import start_worker, usable_cores
+from common.execution import EXECUTORS, Executor, Resources
 from common.predictors import Predictor, Ranker, load_predictor
 from common.progress import ProgressBar
 from common.runs import RunFolder, environment, write_atomic
+from common.runs.arrays import read_npy
 from common.runs.config import make_settings
 from common.search import STRATEGIES
 from renas.experiment import Experiment, PredictorChoice, SeedResult, check_experiment, run_seed, train_count
 from renas.plots import write_plots
 from renas.protocol import choose_columns, choose_seconds
-from renas.report import summarize, terminal_report
-from renas.settings import COUNT, EVOLVED, TOPK, EvolvedSettings
+from renas.report import check_record, summarize, terminal_report
+from renas.settings import COUNT, EVOLVED, MOST_SEEDS, TOPK, EvolvedSettings
 
 if TYPE_CHECKING:
     from common.benchmarks.csv_table import Frame
@@ -99,6 +99,8 @@ def run(
     seed: int = 0,
     seeds: int = 1,
     jobs: int = 1,
+    executor: str = "processes",
+    ray_address: str = "",
     device: str = "auto",
     out: str | Path | None = None,
     tell: Callable[[str], object] = lambda said: None,
@@ -121,7 +123,8 @@ def run(
         max_params, max_flops, max_latency, latency: see `common.budget.Budget`. What is outside is left out of
             the table: never evaluated, and not among what ranks and regrets are of.
         seed, seeds: the first seed, and how many, counted up. jobs: of them at a time, in processes of their own that
-            share the cores; another number of threads gives other rounding errors.
+            share the cores; another number of threads gives other rounding errors. executor: where they run
+            (`common.execution`), ray_address: of the cluster for "ray".
         device: auto, cpu or cuda. out: the run folder, by default runs/renas/<name made from the settings>.
         tell: gets a line for people now and then.
     Raises: InputError for bad input, before anything is trained or written.
@@ -130,6 +133,8 @@ def run(
     for name, value in (("seeds", seeds), ("jobs", jobs), ("count", count)):
         if value < 1:
             raise InputError(f"{name} is {value}, expected at least 1")
+    if seeds > MOST_SEEDS:
+        raise InputError(f"seeds is {seeds}, expected at most {MOST_SEEDS:,}")
     table = load_benchmark(data, kind=benchmark, dataset=dataset, space=space)
     if total_num is not None:
         table = table.head(total_num)
@@ -175,15 +180,16 @@ def run(
     path = Path(out) if out is not None else Path("runs/renas") / _name(config)
     wanted = range(seed, seed + seeds)
     with RunFolder.open(path, where | config, free=FREE) as folder:
-        done = {record["seed"] for record in folder.records()}
+        done = {record["seed"] for record in folder.records(partial(check_record, experiment))}
         missing = [each for each in wanted if each not in done]
         if len(missing) < len(wanted):
             tell(f"{path}: {len(wanted) - len(missing)} of {len(wanted)} seeds are already there")
-        for result in _results(experiment, missing, wanted, torch_device.type, jobs):
+        where_run = EXECUTORS.load(executor).of(Resources(jobs, ray_address))
+        for result in _results(experiment, missing, wanted, torch_device.type, where_run):
             _save(path, result)  # before the record: a recorded seed is complete
             folder.append({**result.record, "device": device_title(torch_device)})
         # As read back, so that the report of a resumed run is made from exactly what the files hold.
-        by_seed = {record["seed"]: record for record in folder.records()}
+        by_seed = {record["seed"]: record for record in folder.records(partial(check_record, experiment))}
         records = [by_seed[each] for each in wanted]
         summary = summarize(experiment, records, _environment(device_title(torch_device)))
         folder.write_summary(summary)
@@ -227,35 +233,26 @@ def _train_count(
 
 
 def _results(
-    experiment: Experiment, missing: list[int], wanted: Iterable[int], device: str, jobs: int
+    experiment: Experiment, missing: list[int], wanted: Iterable[int], device: str, executor: Executor
 ) -> Iterator[SeedResult]:
     """Finished seeds, one after the other or, of several jobs, as they finish."""
     total = len(list(wanted))
-    if jobs == 1 or len(missing) < 2:
-        for seed in missing:
-            with _Progress(experiment, f"seed {seed} ({list(wanted).index(seed) + 1}/{total})") as progress:
-                result = run_seed(experiment, seed, device, on_step=progress)
-            yield result
-        return
-    from concurrent.futures import ProcessPoolExecutor, as_completed
-    from multiprocessing import get_context
-
-    jobs = min(jobs, len(missing))
-    threads = max(1, usable_cores() // jobs)
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start_worker, (threads,))
-    try:
-        futures = [pool.submit(run_seed, experiment, seed, device) for seed in missing]
-        with ProgressBar(len(missing), "seeds", "seed") as progress:
-            for finished, future in enumerate(as_completed(futures), start=1):
-                yield future.result()
-                progress.show(finished)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    with executor:
+        if executor.one_at_a_time or (len(missing) < 2 and not executor.remote):
+            for seed in missing:
+                with _Progress(experiment, f"seed {seed} ({list(wanted).index(seed) + 1}/{total})") as progress:
+                    result = run_seed(experiment, seed, device, on_step=progress)
+                yield result
+            return
+        with ProgressBar(len(missing), "seeds", "seed") as bar:
+            for finished, (_, result) in enumerate(executor.map(_run_seed, (experiment, device), missing), start=1):
+                yield result
+                bar.show(finished)
 
 
-def _start_worker(threads: int) -> None:
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # of what has threads beside torch's, before it is loaded
-    start_worker(threads)
+def _run_seed(shared: tuple[Experiment, str], seed: int) -> SeedResult:
+    experiment, device = shared
+    return run_seed(experiment, seed, device)
 
 
 # identity and files -------------------------------------------------------------------------------------------------
@@ -333,10 +330,10 @@ def _load_scores(folder: Path, seed: int, count: int) -> np.ndarray:
     if not path.exists():
         raise InputError(f"{path} is gone, but its seed is recorded: remove the run folder and run again")
     try:
-        scores = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError):
+        scores = read_npy(path)
+    except InputError:
         scores = np.empty(0)
-    if scores.shape != (count,):
+    if scores.shape != (count,) or scores.dtype.kind != "f":
         raise InputError(f"{path} does not hold {count:,} scores: remove the run folder and run again")
     return scores
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
 from common.budget import Budget
-from common.cli import OneLineParser
+from common.cli import OneLineParser, whole_number
 from common.devices import DEVICES
 from common.errors import InputError
-from common.runs.config import describe, pairs, read_setting
+from common.runs.config import LARGEST, LAST_SEED, describe, pairs, read_setting
 from renas.losses import LOSSES
 from renas.settings import COUNT, EVOLVED, PROTOCOLS, TOPK, EvolvedSettings, LeNetSettings
 
@@ -80,6 +79,9 @@ def make_parser() -> argparse.ArgumentParser:
     add("--seed", type=not_below_zero, default=0, help="first seed")
     add("--seeds", type=whole, default=1, help="number of seeds, counted up from --seed")
     add("--jobs", type=whole, default=1, help="seeds at a time, in processes that share the cores")
+    add("--executor", default="processes", metavar="NAME", help="where seeds run: processes, ray, or your own")
+    add("--ray_address", default="", metavar="X", help="--executor ray: auto (this machine's cluster) or host:port; "
+        "without it, one is started here")  # fmt: skip
     add("--device", choices=DEVICES, default=DEVICES[0], help="where to compute")
     add("--out", type=Path, metavar="FOLDER", help="run folder; default: runs/renas/<name made from the settings>")
     add("--describe", action="store_true", help="show the settings of --predictor and --search, and exit")
@@ -136,7 +138,8 @@ def _options(args: argparse.Namespace, given: set[str]) -> dict[str, Any]:
         encoding = _tensor_parts(args.features)
     passed = ["benchmark", "dataset", "space", "total_num", "train_ratio", "train_num", "count", "budget", "protocol"]
     passed += ["budget_seconds", "seconds"]
-    passed += ["label", "report", "search", "seed", "seeds", "jobs", "device", "out", *BUDGET_FLAGS]
+    passed += ["label", "report", "search", "seed", "seeds", "jobs", "executor", "ray_address"]
+    passed += ["device", "out", *BUDGET_FLAGS]
     return {
         "data": args.data_path,
         **{name: getattr(args, name) for name in passed},
@@ -232,15 +235,4 @@ def _reader(made: Field[Any]) -> Callable[[str], Any]:
     return read
 
 
-def not_below_zero(text: str) -> int:
-    return _checked(int(text), text, int(text) >= 0, "a whole number of at least 0")
-
-
-def whole(text: str) -> int:
-    return _checked(int(text), text, int(text) >= 1, "a whole number of at least 1")
-
-
-def _checked(value: Any, text: str, good: bool, wanted: str) -> Any:
-    if not good or value == math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
-    return value
+not_below_zero, whole = whole_number(0, LAST_SEED), whole_number(1, LARGEST)

@@ -7,18 +7,19 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.cli import OneLineParser, run_command
 from common.errors import InputError
-from renas.settings import COUNT, EVOLVED, PROTOCOLS, TOPK, EvolvedSettings
+from renas.settings import COUNT, EVOLVED, MOST_SEEDS, PROTOCOLS, TOPK, EvolvedSettings
 
 if TYPE_CHECKING:
     from common.benchmarks.csv_table import Frame
     from common.benchmarks.table import BenchmarkTable
+    from common.execution import Executor
     from common.spaces import SearchSpace
     from renas.experiment import Experiment
 
@@ -105,6 +106,8 @@ def run(
     seed: int = 0,
     seeds: int = 20,
     jobs: int = 0,
+    executor: str = "processes",
+    ray_address: str = "",
     device: str = "cpu",
     out: str | Path | None = None,
     tell: Callable[[str], object] = lambda said: None,
@@ -121,6 +124,7 @@ def run(
         budget: evaluations of every search. count: of "renas", "topk" and "ea", those at the end that the predictor
             proposes.
         seed, seeds: the first seed, and how many, counted up. jobs: searches at a time; 0: as many as there are cores.
+        executor, ray_address: as of `renas.run`.
         out: the folder; by default runs/compare/<name made from the settings>.
     Raises: InputError for bad input, before anything is run or written.
     """
@@ -139,7 +143,7 @@ def run(
     columns = choose_columns(table, dataset, protocol, label, report)
     shared = {"table": table, "columns": columns, "protocol": protocol, "limits": limits}
     members = make_members(shared, strategies, predictors, encoding, settings or {}, budget, count)
-    return run_members(members, range(seed, seed + seeds), jobs, device, out, tell)
+    return run_members(members, range(seed, seed + seeds), jobs, device, out, tell, executor, ray_address)
 
 
 def run_members(
@@ -149,20 +153,24 @@ def run_members(
     device: str = "cpu",
     out: str | Path | None = None,
     tell: Callable[[str], object] = lambda said: None,
+    executor: str = "processes",
+    ray_address: str = "",
 ) -> Comparison:
     """Runs searches of one table and budget with every seed; arguments as of `run`.
 
     Raises: InputError for a folder that holds another comparison, and for members of one name.
     """
-    from common.execution.processes import usable_cores
+    from common.execution import EXECUTORS, Resources
     from common.runs import RunFolder, environment
     from renas.compare_plot import write_plot
-    from renas.compare_report import summarize
+    from renas.compare_report import check_record, summarize
 
     names = [member.name for member in members]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"{name} is compared with itself: name every strategy and predictor once")
+    if len(seeds) > MOST_SEEDS:
+        raise InputError(f"seeds is {len(seeds)}, expected at most {MOST_SEEDS:,}")
     table = members[0].experiment.table
     config = _config(members)
     where = {"data_path": table.source.path, "data": table.source.title}
@@ -170,13 +178,15 @@ def run_members(
     config["members"] = {member.name: member.settings for member in members}
     wanted = [(member, seed) for member in members for seed in seeds]
     with RunFolder.open(path, where | config, free=FREE) as folder:
-        there = {_identity(record) for record in folder.records()}
+        check = partial(check_record, len(table))
+        there = {_identity(record) for record in folder.records(check)}
         missing = [(member, seed) for member, seed in wanted if (member.name, member.digest, seed) not in there]
         if len(missing) < len(wanted):
             tell(f"{path}: {len(wanted) - len(missing)} of {len(wanted)} searches are already there")
-        for record in _searches(missing, jobs or usable_cores(), device):
-            folder.append(record)
-        by_identity = {_identity(record): record for record in folder.records()}
+        with EXECUTORS.load(executor).of(Resources(jobs, ray_address)) as where_run:
+            for record in _searches(missing, where_run, device):
+                folder.append(record)
+        by_identity = {_identity(record): record for record in folder.records(check)}
         records = [by_identity[member.name, member.digest, seed] for member, seed in wanted]
         summary = summarize(members, records) | {"environment": environment(device)}
         folder.write_summary(summary)
@@ -274,50 +284,21 @@ def _short(name: str) -> str:
 # running -----------------------------------------------------------------------------------------------------------
 
 
-def _searches(missing: Sequence[tuple[Member, int]], jobs: int, device: str) -> Iterator[dict[str, Any]]:
+def _searches(missing: Sequence[tuple[Member, int]], executor: Executor, device: str) -> Iterator[dict[str, Any]]:
     """Records of finished searches, in the order in which they finish."""
     from common.progress import ProgressBar
 
+    members = {member.name: member for member, _ in missing}
+    items = [(member.name, seed) for member, seed in missing]
     with ProgressBar(len(missing), "searches", "search") as progress:
-        for done, record in enumerate(_run_all(missing, min(jobs, len(missing)), device), start=1):
+        for done, (_, record) in enumerate(executor.map(_run_named, (members, device), items), start=1):
             yield record
             progress.show(done, record["member"])
 
 
-def _run_all(missing: Sequence[tuple[Member, int]], jobs: int, device: str) -> Iterator[dict[str, Any]]:
-    if jobs <= 1:
-        for member, seed in missing:
-            yield run_one(member, seed, device)
-        return
-    from concurrent.futures import ProcessPoolExecutor, as_completed
-    from multiprocessing import get_context
-
-    from common.execution.processes import usable_cores
-
-    members = {member.name: member for member, _ in missing}
-    threads = max(1, usable_cores() // jobs)
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start_worker, (members, threads))
-    try:
-        futures = [pool.submit(_run_in_worker, member.name, seed, device) for member, seed in missing]
-        for future in as_completed(futures):
-            yield future.result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-_members: dict[str, Member] = {}  # of a worker process, which gets the table once and not with every search
-
-
-def _start_worker(members: dict[str, Member], threads: int) -> None:
-    from common.execution.processes import start_worker
-
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    start_worker(threads)
-    _members.update(members)
-
-
-def _run_in_worker(name: str, seed: int, device: str) -> dict[str, Any]:
-    return run_one(_members[name], seed, device)
+def _run_named(shared: tuple[dict[str, Member], str], item: tuple[str, int]) -> dict[str, Any]:
+    members, device = shared
+    return run_one(members[item[0]], item[1], device)
 
 
 def run_one(member: Member, seed: int, device: str) -> dict[str, Any]:
@@ -415,6 +396,8 @@ def make_parser() -> OneLineParser:
     add("--seeds", type=whole, default=20, help="number of seeds, counted up from --seed")
     add("--jobs", type=not_below_zero, default=0, help="searches at a time, in processes that share the cores; 0: as "
         "many as there are cores")  # fmt: skip
+    add("--executor", default="processes", metavar="NAME", help="where searches run: processes, ray, or your own")
+    add("--ray_address", default="", metavar="X", help="as of python -m renas")
     add("--device", default="cpu", choices=("auto", "cpu", "cuda"), help="where predictors that use torch compute")
     add("--out", type=Path, metavar="FOLDER", help="folder; default: runs/compare/<name made from the settings>")
     parser.add_argument("settings", nargs="*", metavar="NAME.KEY VALUE", help="settings of a strategy or predictor by "

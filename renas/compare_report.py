@@ -60,6 +60,19 @@ def summarize(members: Sequence[Member], records: Sequence[Mapping[str, Any]]) -
     }
 
 
+def check_record(size: int, record: Mapping[str, Any]) -> None:
+    """Fails, in any way, where a record lacks something that is used of it, or has rows beyond a table's `size`."""
+    rows, values = record["rows"], [*record["label"], *record["report"], record["seconds"]]
+    if not all(type(row) is int and 0 <= row < size for row in rows):
+        raise ValueError("rows that the table lacks")
+    if not all(value is None or type(value) in (int, float) for value in values) or record["seconds"] is None:
+        raise ValueError("text in the place of numbers")
+    if not len(rows) == len(record["label"]) == len(record["report"]):
+        raise ValueError("lists of several lengths")
+    if [type(record[key]) for key in ("member", "digest", "seed")] != [str, str, int]:
+        raise ValueError("no member or no seed")
+
+
 def optima(experiment: Experiment) -> dict[str, Any]:
     """What there is to be found: among all architectures that may be chosen, isomorphic ones once by the first row."""
     rows = np.flatnonzero(experiment.usable)[experiment.pool.rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,23 @@ def summarize(experiment: Experiment, records: list[dict[str, Any]], environment
         **stats,
         "environment": environment,
     }
+
+
+def check_record(experiment: Experiment, record: Mapping[str, Any]) -> None:
+    """Fails, in any way, where a record lacks something that is used of it, or it is of another table."""
+    rows = range(len(experiment.table))
+    found, best = record["found"], record.get("best_trained")
+    numbers = [found[key] for key in ("label", *AVERAGED_FOUND)] + [record[key] for key in AVERAGED if key in record]
+    numbers += [found["rank"], found["rank_percent"]] if best is None else [best["test_acc"]]
+    needed = ("n_test", "trained", "kendall_tau", "spearman", "train_s", "score_s")
+    for key in needed if experiment.predicts else ("search_s", "ended"):
+        record[key]
+    if not all(value is None or type(value) in (int, float) for value in numbers):
+        raise ValueError("text in the place of numbers")
+    if not all(type(row) is int and row in rows for row in (*record["evaluated"], *record.get("trained", ()))):
+        raise ValueError("rows that the table lacks")
+    if type(record["seed"]) is not int or found["index"] not in rows or not isinstance(found["arch"], str):
+        raise ValueError("no seed or no architecture")
 
 
 def terminal_report(experiment: Experiment, summary: dict[str, Any], folder: Path) -> str:

@@ -10,6 +10,7 @@ from renas.losses import LOSSES
 PROTOCOLS = ("honest", "demo")
 # Searches of ReNAS's own, which look at predicted scores; further ones are the strategies of common.search.
 TOPK, EVOLVED = "topk", "ea"
+MOST_SEEDS = 10_000  # of a run
 COUNT = 10  # the demo's --count: best-scored architectures whose accuracy is then looked up
 
 

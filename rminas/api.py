@@ -18,7 +18,7 @@ from common.devices import device_title, pick_device
 from common.errors import InputError
 from common.evaluators import EVALUATORS, Context, Evaluator, make_evaluator
 from common.evaluators.composite import Several, leaves
-from common.execution import EXECUTORS, Executor
+from common.execution import EXECUTORS, Executor, Resources
 from common.execution.processes import usable_cores
 from common.progress import ProgressBar
 from common.runs import RunFolder, environment
@@ -50,10 +50,11 @@ if TYPE_CHECKING:
 
 CONFIG_FILE, INPUTS_FILE = "config.yaml", "inputs.json"
 # What another start of the same run may change: the results of a seed do not depend on these.
-FREE = ("NAME", "OUT_DIR", "RNG_SEED", "SEEDS", "DEVICE")
+FREE = ("NAME", "OUT_DIR", "RNG_SEED", "SEEDS", "DEVICE", "RAY")
 SETTING = "OUT_DIR or NAME"  # where the user chooses the folder
 COMPARED = ("params", "flops")  # what the config's evaluator is ranked beside
 FINAL = "final"  # stage of the records of finalists
+MOST_RANKED = 10**6
 TRAINED = "rmi"  # the evaluator that needs the images and a teacher
 WITHOUT_IMAGES = ("params", "flops", "table")  # evaluators that need neither
 
@@ -149,6 +150,8 @@ def rank_config(
     """`rank` with resolved settings. name: of the run's folder in OUT_DIR, without its ending `_rank`."""
     if count < 2:
         raise InputError(f"--rank {count}: at least 2 cells are needed to rank any")
+    if count > MOST_RANKED:
+        raise InputError(f"--rank {count}: at most {MOST_RANKED:,} cells are ranked")
     names = [*dict.fromkeys(evaluators or (settings.rminas.evaluator, *COMPARED))]
     with _open(settings, name + "_rank", names, say) as job:
         if job.limits is not None:
@@ -235,9 +238,9 @@ class _Job:
         if name not in self._executors:
             first = self.evaluator(name, self.seeds[0])
             sample = self.space.sample(rng_for(self.seeds[0], "warmup"))
-            self._executors[name] = make_executor(
-                self.settings.executor, self.settings.rminas.population, first, sample, self.device
-            )
+            ray = self.settings.ray
+            resources = Resources(self.settings.rminas.population, ray.address, ray.cpus, ray.gpus)
+            self._executors[name] = make_executor(self.settings.executor, resources, first, sample, self.device)
         return self._executors[name]
 
     def past(self, records: Iterable[Mapping[str, Any]], name: str, seed: int) -> dict[int, Evaluation]:
@@ -246,7 +249,11 @@ class _Job:
         wanted = self.settings.rminas.observe + 1 if name == TRAINED else 0
         for evaluation in past.values():
             count = len(evaluation.outcome.trajectory)
-            if wanted and not (0 < count <= wanted and (count == wanted) != evaluation.outcome.stopped):
+            if (
+                wanted
+                and not evaluation.outcome.failed
+                and not (0 < count <= wanted and (count == wanted) != evaluation.outcome.stopped)
+            ):
                 raise InputError(
                     f"the records of seed {seed} are damaged: evaluation {evaluation.index} holds {count} losses"
                 )
@@ -328,22 +335,20 @@ def candidate_settings(steps: int, optim: Optim, train: Train) -> CandidateSetti
     )
 
 
-def make_executor(name: str, population: int, evaluator: Evaluator, sample: Any, device: torch.device) -> Executor:
+def make_executor(name: str, resources: Resources, evaluator: Evaluator, sample: Any, device: torch.device) -> Executor:
     """The executor called `name`. "auto": what is fastest for training candidates, one at a time for all else.
 
     On a GPU that is the fused network, where that of `sample` can be one. On a CPU separate networks are faster than a
     fused one (at 8, 16 and 32 px, in channels-last, by 1.4 to 2 times), and those go to processes.
-
-    Args: population: processes; 0: one a core.
     """
     if name == "auto":
         name = "serial"
         trains = any(leaf.name == TRAINED for leaf in leaves(evaluator))
-        if trains and device.type == "cpu" and (population or usable_cores()) > 1:
+        if trains and device.type == "cpu" and (resources.jobs or usable_cores()) > 1:
             name = "processes"
         elif evaluator.name == TRAINED and device.type != "cpu" and evaluator.fuses(sample):  # type: ignore[attr-defined]
             name = "together"
-    made: Executor = EXECUTORS.load(name)(population) if name == "processes" else EXECUTORS.load(name)()
+    made: Executor = EXECUTORS.load(name).of(resources)
     return made
 
 

@@ -30,6 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
         "default: RMINAS.EVALUATOR, params, flops")  # fmt: skip
     for flag, name in FLAGS.items():
         add(f"--{flag}", metavar="X", help=f"the same as {name} X")
+    add("--jobs", metavar="N", help="candidates at a time, in processes: EXECUTOR processes RMINAS.POPULATION N")
     add("settings", nargs="*", metavar="KEY VALUE", help="settings that override the file's")
     return parser
 
@@ -38,6 +39,8 @@ def main(argv: list[str] | None = None) -> None:
     """Parses, runs what is missing, and prints the report. Raises InputError on bad input."""
     args = make_parser().parse_intermixed_args(argv)
     flags = [(FLAGS[flag], value) for flag in FLAGS if (value := getattr(args, flag)) is not None]
+    if args.jobs is not None:
+        flags += [("EXECUTOR", "processes"), ("RMINAS.POPULATION", args.jobs)]
     file = find_config(args.cfg)
     config, notes = read_config(file, [*flags, *pairs(args.settings)])
     if args.evaluators and args.rank is None:

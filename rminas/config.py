@@ -17,7 +17,7 @@ from common.errors import InputError
 from common.evaluators import EVALUATORS
 from common.execution import EXECUTORS
 from common.runs import config as settings
-from common.runs.config import Dialects, above, at_least, between, key, keys_of, member_of, nested, one_of
+from common.runs.config import SEED, Dialects, above, at_least, between, key, keys_of, member_of, nested, one_of
 from common.search import STRATEGIES
 from common.spaces import SPACES
 from rminas.elections import ELECTIONS
@@ -71,7 +71,7 @@ EVALUATOR = (lambda names: all(_known(name.strip()) for name in names.split("+")
 @dataclass(frozen=True)
 class Space:
     name: str = key("nasbench201", "search space, or your own as my_module:SPACE", member_of(SPACES))
-    cells_per_stage: int = key(0, "NAS-Bench-201: cells in each of three stages; 0: the published 5", at_least(0))
+    cells_per_stage: int = key(0, "NAS-Bench-201: cells in each of three stages; 0: the published 5", between(0, 100))
 
 
 @dataclass(frozen=True)
@@ -112,14 +112,14 @@ class Optim:
 
 @dataclass(frozen=True)
 class Train:
-    batch_size: int = key(32, "images in the one batch", at_least(4))
+    batch_size: int = key(32, "images in the one batch", between(4, 65536))
     im_size: int = key(
         0,
         "pixels along a side that candidates see, means of those that a teacher sees; 0: all",
         at_least(0),
     )
-    channels: int = key(0, "channels of the first stage of a candidate network; 0: the space's own", at_least(0))
-    layers: int = key(0, "DARTS: cells of a candidate network; 0: the published number", at_least(0))
+    channels: int = key(0, "channels of the first stage of a candidate network; 0: the space's own", between(0, 4096))
+    layers: int = key(0, "DARTS: cells of a candidate network; 0: the published number", between(0, 200))
     precision: str = key("float32", "of candidates: float32, or bf16 (autocast)", one_of("float32", "bf16"))
     channels_last: bool = key(True, "memory layout of images and features: channels last")
 
@@ -129,15 +129,17 @@ class Rminas:
     loss_beta: float = key(0.8, "weight of the representations against cross-entropy", between(0, 1))
     evaluator: str = key("rmi", "what a candidate is judged by: rmi, or another evaluator", member_of(EVALUATORS, True))
     strategy: str = key("forest", "what chooses the candidates: forest, or another strategy", member_of(STRATEGIES))
-    observe: int = key(150, "updates of a candidate; the loss after them is its score", at_least(0))
-    pool: int = key(16, "the batch is the best classified of POOL times as many images", at_least(1))
+    observe: int = key(150, "updates of a candidate; the loss after them is its score", between(0, 10**6))
+    pool: int = key(16, "the batch is the best classified of POOL times as many images", between(1, 10**4))
     hsic: str = key("biased", "estimator of HSIC: biased as published, or unbiased", one_of("biased", "unbiased"))
-    rf_warmup: int = key(100, "random cells before the forest, or the screening's predictor, chooses", at_least(2))
+    rf_warmup: int = key(
+        100, "random cells before the forest, or the screening's predictor, chooses", between(2, 10**6)
+    )
     rf_thresrate: float = key(0.05, "quantile of the warm-up's losses below which a cell is positive", between(0, 1))
     rf_succ: int = key(100, "positives after the warm-up that end the search", at_least(0))
-    forest: int = key(30, "trees", at_least(1))
-    candidates: int = key(1000, "random cells the forest chooses the next one from", at_least(1))
-    drawn: int = key(4000, "STRATEGY screening: random cells that the free score CHEAP sees", at_least(10))
+    forest: int = key(30, "trees", between(1, 10**5))
+    candidates: int = key(1000, "random cells the forest chooses the next one from", between(1, 10**6))
+    drawn: int = key(4000, "STRATEGY screening: random cells that the free score CHEAP sees", between(10, 10**6))
     kept: float = key(0.25, "STRATEGY screening: share of them that it leaves to the evaluator", between(0, 1))
     finalists: int = key(
         0, "STRATEGY screening: the best cells, which FINAL evaluates too; both scores say who votes", at_least(0)
@@ -163,7 +165,7 @@ class Rminas:
         "the cheap score that SIZE weighs, or that STRATEGY screening begins with: an evaluator",
         member_of(EVALUATORS, True),
     )
-    round: int = key(1, "cells proposed at once, to be evaluated side by side; 1 as published", at_least(1))
+    round: int = key(1, "cells proposed at once, to be evaluated side by side; 1 as published", between(1, 10**4))
     race: float = key(
         0.0,
         "stop candidates that would have to do so many standard errors better than their early losses predict to be "
@@ -172,7 +174,9 @@ class Rminas:
     )
     race_full: int = key(20, "with RACE: cells of the warm-up that are trained to the end to learn from", at_least(8))
     population: int = key(
-        0, "candidates at once: together, 0: as many as the memory holds; processes, 0: one a core", at_least(0)
+        0,
+        "candidates at once: together, 0: as many as the memory holds; processes, a local ray, 0: one a core",
+        between(0, 1024),
     )
     isomorphic_once: bool = key(False, "evaluate one cell of each isomorphism class only (not as published)")
 
@@ -187,19 +191,28 @@ class Benchmark:
 
 
 @dataclass(frozen=True)
+class Ray:
+    address: str = key("", "EXECUTOR ray: auto: the cluster of this machine, or host:port; empty: one started here")
+    cpus: float = key(1.0, "EXECUTOR ray: cores that a candidate asks for, and its threads", above(0))
+    gpus: float = key(0.0, "EXECUTOR ray: GPUs, or the part of one, that a candidate asks for", at_least(0))
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings of one run."""
 
     name: str = key("", "name of the run's folder in OUT_DIR; empty: the config file's")
     out_dir: str = key("runs/rminas", "folder of run folders")
-    rng_seed: int = key(0, "first seed", at_least(0))
-    seeds: int = key(1, "number of seeds, counted up from RNG_SEED", at_least(1))
+    rng_seed: int = key(0, "first seed", SEED)
+    seeds: int = key(1, "number of seeds, counted up from RNG_SEED", between(1, 10**4))
     device: str = key("auto", "where to compute", one_of(*DEVICES))
     executor: str = key(
         "auto",
-        "how candidates are evaluated: serial, processes, together (as one fused network), your own; auto: by device",
+        "how candidates are evaluated: serial, processes, together (as one fused network), ray, your own; auto: by "
+        "device",
         member_of(("auto", *EXECUTORS)),
     )
+    ray: Ray = Ray()
     space: Space = Space()
     data: Data = Data()
     teacher: Teacher = Teacher()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from common.cli import OneLineParser, run_program
 from common.errors import InputError
 from common.export.found import Found, chosen_run, read_summary, sized_space
+from common.inputs import read_text
 from common.progress import ProgressBar
 from common.runs.config import describe, nested, pairs
 from rminas.retrain_config import RetrainConfig, read_retrain_config
@@ -99,10 +100,7 @@ def read_genotype(given: str, run_seed: int | None = None) -> str:
         return given
     if path.is_dir():
         return chosen_run(path, read_summary(path), run_seed)[1]
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a text file ({getattr(error, 'strerror', None) or 'no UTF-8'})") from None
+    return read_text(path, 1 << 20).strip()
 
 
 def _exists(given: str) -> bool:
@@ -123,7 +121,7 @@ def _parsed(space: SearchSpace, text: str, given: str) -> Any:
 
 
 def _retrain(config: RetrainConfig, stem: str, text: str, processes: Processes) -> str:
-    """Trains what is missing; the report. In every process."""
+    """Trains what is missing; the report. In every process, of which the first alone reports what was trained."""
     from common.runs import RunFolder
     from common.seeds import named_rngs, torch_seeded
     from common.training.retraining import retrain
@@ -140,7 +138,12 @@ def _retrain(config: RetrainConfig, stem: str, text: str, processes: Processes) 
         inputs = {"images_sha256": images.sha256, "processes": processes.count}
         folder.pin(INPUTS_FILE, inputs, setting="OUT_DIR or NAME")
     if (path / SUMMARY_FILE).exists():
-        return terminal_report(read_summary(path), path)
+        try:
+            return terminal_report(read_summary(path), path)
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{path / SUMMARY_FILE} is no summary of a retraining; remove it") from None
     with processes.first_alone():  # it may train it
         teacher = _load_teacher(config, path, processes)
 
@@ -160,7 +163,8 @@ def _retrain(config: RetrainConfig, stem: str, text: str, processes: Processes) 
         summary["network"] |= {"files": write_network(Found(space, arch, network.state_dict(), str(path)), path)}
         save_figure(draw_architecture(space, arch), path / CELL)
         folder.write_summary(summary)
-    return terminal_report(summary, path)
+        return terminal_report(summary, path)
+    return ""  # the first process has written the files, and speaks
 
 
 def make_network_space(config: RetrainConfig, images: ImageSet) -> SearchSpace:

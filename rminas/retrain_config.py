@@ -11,7 +11,8 @@ from common.datasets import DATASETS, data_set
 from common.devices import DEVICES
 from common.errors import InputError
 from common.export.found import read_summary
-from common.runs.config import Dialects, above, at_least, between, key, load_config, one_of
+from common.inputs import read_yaml
+from common.runs.config import SEED, Dialects, above, at_least, between, key, load_config, one_of
 from common.spaces import SPACES
 from rminas.config import DATA_KEYS, Data, Teacher
 from rminas.config import DIALECTS as SEARCH_DIALECTS
@@ -72,7 +73,7 @@ class Optim:
     base_lr: float = key(0.025, "learning rate at the start; falls to 0 as a cosine (ImageNet 0.1)", above(0))
     momentum: float = key(0.9, "momentum", between(0, 1))
     weight_decay: float = key(3e-4, "weight decay (ImageNet 3e-5)", at_least(0))
-    max_epoch: int = key(600, "epochs (ImageNet 250)", at_least(1))
+    max_epoch: int = key(600, "epochs (ImageNet 250)", between(1, 10**5))
     warmup_epoch: int = key(0, "epochs over which the learning rate rises before it falls", at_least(0))
     grad_clip: float = key(5.0, "largest norm of the gradient; 0: any", at_least(0))
 
@@ -82,9 +83,9 @@ class Train:
     genotype: str = key(
         "", "the architecture's text, a text file with it, or the folder of a finished search; as --arch, --genotype"
     )
-    batch_size: int = key(96, "images a step, of each process (ImageNet 32)", at_least(2))
-    channels: int = key(0, "channels of the first layers; 0: as published (DARTS: 36, ImageNet 48)", at_least(0))
-    layers: int = key(0, "DARTS: cells; 0: as published (20, ImageNet 14)", at_least(0))
+    batch_size: int = key(96, "images a step, of each process (ImageNet 32)", between(2, 65536))
+    channels: int = key(0, "channels of the first layers; 0: as published (DARTS: 36, ImageNet 48)", between(0, 4096))
+    layers: int = key(0, "DARTS: cells; 0: as published (20, ImageNet 14)", between(0, 200))
     drop_path_prob: float = key(
         0.2, "an operation is left out with this probability at the end, growing from 0 (ImageNet 0)", between(0, 0.99)
     )
@@ -112,7 +113,7 @@ class RetrainConfig:
 
     name: str = key("", "name of the run's folder in OUT_DIR; empty: the config file's")
     out_dir: str = key("runs/retrain", "folder of run folders")
-    rng_seed: int = key(0, "decides initial weights, order, augmentation and drop path", at_least(0))
+    rng_seed: int = key(0, "decides initial weights, order, augmentation and drop path", SEED)
     device: str = key("auto", "where to compute", one_of(*DEVICES))
     space: Space = Space()
     data: Data = Data()  # noqa: RUF009 (it is frozen)
@@ -176,9 +177,9 @@ def _told_by(given: str) -> dict[str, Any]:
     summary = read_summary(folder)
     told = {"SPACE.NAME": str(summary.get("space", ""))}
     if (file := folder / "config.yaml").exists() and summary.get("method") == "RMI-NAS":
-        import yaml
-
-        data = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("DATA", {})
+        config = read_yaml(file)
+        data = config.get("DATA") if isinstance(config, dict) else None
+        data = data if isinstance(data, dict) else {}
         told |= {f"DATA.{name}": data[name] for name in ("NAME", "PATH") if data.get(name)}
     elif summary.get("dataset") in DATASETS:
         told["DATA.NAME"] = str(summary["dataset"])

@@ -14,7 +14,16 @@ from common.errors import InputError
 from common.evaluators.base import Evaluator
 from common.execution.base import Executor
 from common.metrics import best_rows, kendall_tau, spearman
-from common.search import Candidates, Evaluation, History, StoppingPolicy, Strategy, make_strategy, run_search
+from common.search import (
+    STRATEGIES,
+    Candidates,
+    Evaluation,
+    History,
+    StoppingPolicy,
+    Strategy,
+    make_strategy,
+    run_search,
+)
 from common.search.limits import Limits
 from common.search.screening import INITIAL, Screened, Screening, ScreeningSettings
 from common.spaces.base import SearchSpace
@@ -146,8 +155,9 @@ def is_positive(strategy: Strategy, evaluation: Evaluation, history: History) ->
 
 
 def check_reachable(settings: Rminas, space: SearchSpace) -> None:
-    """Raises InputError when the bounds of the search leave no room for the positives that are asked for."""
+    """Raises InputError when the bounds of the search leave no room for its positives, or there is no such strategy."""
     if settings.strategy != ForestSearch.name:
+        STRATEGIES.load(settings.strategy)  # not after the minutes that a teacher takes
         return
     needed = settings.rf_warmup + settings.rf_succ
     if needed > settings.max_evaluations:

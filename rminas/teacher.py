@@ -7,10 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.cli import OneLineParser, run_program
+from common.cli import OneLineParser, run_program, whole_number
 from common.devices import DEVICES
 from common.errors import InputError
 from common.progress import ProgressBar
+from common.runs.config import LAST_SEED
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +42,7 @@ def make_parser() -> OneLineParser:
     group.add_argument("--weight_decay", type=float, help="5e-4")
     group.add_argument("--warmup_epochs", type=int, metavar="N", help="0; cifar100 1")
     group.add_argument("--bf16", action="store_true", default=None, help="bfloat16 autocast, for GPUs")
-    add("--seed", type=int, default=0, help="decides initial weights, order and augmentation")
+    add("--seed", type=whole_number(0, LAST_SEED), default=0, help="decides initial weights, order and augmentation")
     add("--device", choices=DEVICES, default="auto", help="where to compute")
     return parser
 
@@ -107,12 +108,34 @@ def train_teacher(
 
     Beside `out` the training keeps `<out>.resume`, from which it goes on when it was killed.
     Args: name, taps: see `build_teacher`.
-    Raises: InputError when `out` is something else than the result of the same training.
+    Raises: InputError when `out` is something else than the result of the same training, or another process trains it.
     """
+    from common.networks.teachers import load_teacher
+    from common.runs.lock import lock_file
+
+    lock = lock_file(out, "--out")
+    try:
+        _train_once(name, images, settings, seed, device, out, on_epoch, taps)
+    finally:
+        if lock is not None:
+            lock.release()
+    return load_teacher(name, out, images.num_classes, device, taps)
+
+
+def _train_once(
+    name: str,
+    images: ImageSet,
+    settings: ClassifierSettings,
+    seed: int,
+    device: torch.device | str,
+    out: Path,
+    on_epoch: Callable[[int, float, float], object],
+    taps: Sequence[str],
+) -> None:
     import torch
 
     from common.networks.checkpoints import read_checkpoint
-    from common.networks.teachers import build_teacher, load_teacher
+    from common.networks.teachers import build_teacher
     from common.runs import write_atomic
     from common.seeds import named_rngs, torch_seeded
     from common.training.classifier import check_same, evaluate, train_classifier
@@ -134,8 +157,7 @@ def train_teacher(
             "state_dict": {key: value.cpu() for key, value in network.state_dict().items()},
         }
         write_atomic(out, lambda file: torch.save(stored, file))
-        resume.unlink()
-    return load_teacher(name, out, images.num_classes, device, taps)
+    out.with_name(out.name + ".resume").unlink(missing_ok=True)  # of a process that was killed just before it, too
 
 
 if __name__ == "__main__":

@@ -312,6 +312,7 @@ def _parts(evaluator: RmiEvaluator, archs: Sequence[Any]) -> list[str]:
 def _searches(evaluator: RmiEvaluator) -> list[str]:
     """Whole searches: published, one at a time; raced in rounds with this device's executor; by the fast config too."""
     from common.evaluators.costs import CostEvaluator
+    from common.execution import Resources
     from rminas.api import make_executor
     from rminas.config import Rminas, load_config
     from rminas.search import search
@@ -325,7 +326,7 @@ def _searches(evaluator: RmiEvaluator) -> list[str]:
         (f"{FAST} in rounds of 32", "auto", load_config(FAST, round=32).rminas),
     ):
         task = replace(evaluator, training=replace(evaluator.training, steps=settings.observe))
-        with make_executor(name, 0, task, sample, device) as executor:
+        with make_executor(name, Resources(), task, sample, device) as executor:
             started = time.perf_counter()
             done = search(settings, space, task, 0, CostEvaluator(space), executor)
             seconds = time.perf_counter() - started

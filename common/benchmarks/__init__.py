@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from common.benchmarks.table import BUILT_IN
 from common.errors import InputError
+from common.inputs import size_of
 
 if TYPE_CHECKING:
     from common.benchmarks.csv_table import Frame
@@ -158,6 +159,8 @@ def _read_built_in(kind: str | None) -> BenchmarkTable:
 def _kind_of(path: Path, kind: str | None) -> str:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; expected a benchmark of kind {', '.join(READERS)}")
+    if not path.is_dir():
+        size_of(path)  # a pipe would be waited for
     found = next((name for name in ([kind] if kind else READERS) if load_reader(name).matches(path)), None)
     if found is None:
         what = f"the content is not of kind {kind!r}" if kind else "not recognised as a benchmark by its content"

@@ -16,6 +16,7 @@ import numpy as np
 from common.benchmarks.files import accuracy_column, read_head, sha256_of
 from common.benchmarks.table import PERCENT, BenchmarkTable, Column, Source
 from common.errors import InputError
+from common.inputs import short
 from common.spaces.nasbench201 import CONV1, CONV3, EDGES, NONE, POOL, SKIP, NasBench201
 
 KIND = "analognas"
@@ -69,9 +70,9 @@ def read(path: Path | None) -> BenchmarkTable:
     try:
         with path.open("rb") as file:
             records = _Unpickler(file).load()
-        digits = np.array(list(records), dtype=np.uint8)
+        digits = np.array([[int(digit) for digit in key] for key in records], dtype=np.uint8)
         measured = {
-            field: np.array([getattr(record, field) for record in records.values()], dtype=np.float64)
+            field: np.array([float(getattr(record, field)) for record in records.values()])
             for field in ("baseline_accuracy", *ANALOG)
         }
         codes = np.array(FILE_OPS, dtype=np.uint8)[digits[:, [FILE_EDGES.index(edge) for edge in EDGES]]]
@@ -79,7 +80,7 @@ def read(path: Path | None) -> BenchmarkTable:
         raise
     except Exception as error:  # a damaged pickle can fail in any way
         raise InputError(
-            f"{path}: not a readable {TITLE} file ({error}); try: pip install --force-reinstall {PACKAGE}"
+            f"{path}: not a readable {TITLE} file ({short(error)}); try: pip install --force-reinstall {PACKAGE}"
         ) from error
     accuracy = accuracy_column(
         path, DATASET, SPLIT, 0, measured["baseline_accuracy"], note="digital baseline, length of training not stated"

@@ -6,8 +6,6 @@ The tensors (3 GB in the demo) stay on disk: rows are read straight into the arr
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,8 @@ import numpy as np
 from common.benchmarks.files import accuracy_column
 from common.benchmarks.table import BenchmarkTable, Column, Source
 from common.errors import InputError
+from common.inputs import read_json
+from common.runs.arrays import read_npy, read_npy_header
 
 KIND = "demo_shards"
 DATASET = "cifar10"
@@ -124,11 +124,11 @@ def _check_manifest(manifest: Path, shards: int, cells: int) -> None:
     if not manifest.exists():
         return  # the demo's folder has none
     try:
-        said = json.loads(manifest.read_text())
+        said = read_json(manifest)
         finished, expected = said["finished"], (said["shards"], said["cells"])
-    except (ValueError, KeyError, TypeError):
+    except (InputError, KeyError, TypeError):
         raise InputError(f"{manifest}: not a manifest of shards; write the folder again") from None
-    if not finished:
+    if finished is not True:
         raise InputError(f"{manifest}: the writing of these shards was interrupted; give its command again")
     if expected != (shards, cells):
         raise InputError(
@@ -166,7 +166,7 @@ def _open_tensors(paths: list[Path]) -> ShardedTensors:
     kinds = []
     rows = 0
     for path in paths:
-        shape, dtype, offset = _read_header(path)
+        shape, dtype, offset = read_npy_header(path)
         if len(shape) != 4 or shape[0] < 1 or shape[2] != shape[3]:
             raise InputError(f"{path}: shape {shape}; tensors [n, channels, vertices, vertices] are needed")
         if dtype not in (np.float32, np.float64):
@@ -182,32 +182,13 @@ def _open_tensors(paths: list[Path]) -> ShardedTensors:
     return ShardedTensors(tuple(shards), shape, dtype)
 
 
-def _read_header(path: Path) -> tuple[tuple[int, ...], np.dtype, int]:
-    """Shape, dtype and the offset of the first value. Raises InputError unless the file is whole and in C order."""
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    with path.open("rb") as file:
-        try:
-            shape, fortran_order, dtype = readers[np.lib.format.read_magic(file)](file)
-        except (ValueError, KeyError) as error:
-            raise InputError(f"{path}: not a readable .npy file ({error})") from error
-        offset = file.tell()
-    if fortran_order:
-        raise InputError(f"{path}: stored column by column; save it again with numpy.ascontiguousarray")
-    expected, found = offset + math.prod(shape) * dtype.itemsize, path.stat().st_size
-    if found != expected:
-        raise InputError(
-            f"{path}: {found} bytes where shape {shape} needs {expected}; the file is cut short or damaged"
-        )
-    return shape, dtype, offset
-
-
 def _load_labels(path: Path, shard: Shard) -> np.ndarray:
-    shape, dtype, _ = _read_header(path)
+    shape, dtype, _ = read_npy_header(path)
     if shape != (shard.length, LABELS) or dtype.kind != "f":
         raise InputError(
             f"{path}: {dtype} {shape}; {shard.path.name} asks for floating-point ({shard.length}, {LABELS})"
         )
-    labels = np.load(path, allow_pickle=False).astype(np.float64, copy=False)
+    labels = read_npy(path).astype(np.float64, copy=False)
     wrong = np.flatnonzero(~np.isfinite(labels).all(axis=1))
     if wrong.size:
         raise InputError(f"{path}: row {wrong[0]}: a label is not a finite number: {labels[wrong[0]].tolist()}")

@@ -14,13 +14,15 @@ import numpy as np
 
 from common.benchmarks.table import Column
 from common.errors import InputError
-from common.runs.files import UNREADABLE, cache_folder, write_atomic
+from common.inputs import read_lines
+from common.runs.arrays import read_npz
+from common.runs.files import cache_folder, write_atomic
 from common.spaces.base import SearchSpace
 
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "valid", "test")
-CACHE_VERSION = 1  # to be raised whenever what a reader computes from a file changes
+CACHE_VERSION = 2  # to be raised whenever what a reader computes from a file changes
 _ACCURACY_NAME = re.compile(rf"(\w[\w.-]*?)_({'|'.join(SPLITS)})(?:_([1-9]\d*))?")
 
 
@@ -109,9 +111,8 @@ def csv_line(row: int) -> str:
 def read_csv(path: Path) -> tuple[list[str], list[list[str]]]:
     """The header and at least one row, all rows with as many fields as the header. Raises InputError with the line."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header, *rows = csv.reader(file)
-    except (UnicodeDecodeError, csv.Error) as error:
+        header, *rows = csv.reader(read_lines(path, 1 << 20))
+    except csv.Error as error:
         raise InputError(f"{path}: not a text file of comma-separated values ({error})") from error
     for row, fields in enumerate(rows):
         if len(fields) != len(header):
@@ -140,12 +141,13 @@ def cached_arrays(
     The cache lies beside the file, or where that cannot be written in $XDG_CACHE_HOME or ~/.cache. It counts only as
     long as `fingerprint` is the one it was written with, holds no pickles, and may be deleted at any time.
     """
-    fingerprint = f"{CACHE_VERSION} {fingerprint}"
+    fingerprint = f"{CACHE_VERSION} {fingerprint}"  # to which what was written is added
     places = _cache_places(path)
     for place in places:
         if (found := _load_cache(place, fingerprint)) is not None:
             return found
     arrays = build()
+    fingerprint += _form(arrays)
     for place in places:
         try:
             write_atomic(place, lambda file: np.savez(file, fingerprint=np.array(fingerprint), **arrays))  # type: ignore[arg-type]
@@ -164,7 +166,13 @@ def _cache_places(path: Path) -> tuple[Path, Path]:
 
 def _load_cache(place: Path, fingerprint: str) -> dict[str, np.ndarray] | None:
     try:
-        with np.load(place, allow_pickle=False) as stored:
-            return dict(stored) if str(stored["fingerprint"]) == fingerprint else None
-    except UNREADABLE:  # none there, or not one of ours: made anew
+        stored = read_npz(place)
+        said = str(stored.pop("fingerprint"))
+    except (InputError, KeyError):  # none there, or not one of ours: made anew
         return None
+    return stored if said == fingerprint + _form(stored) else None
+
+
+def _form(arrays: Mapping[str, np.ndarray]) -> str:
+    """Names, types and shapes: of a cache that somebody has put other arrays into, they are others."""
+    return "".join(f"; {name} {array.dtype} {array.shape}" for name, array in sorted(arrays.items()))

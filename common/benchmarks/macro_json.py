@@ -14,6 +14,7 @@ import numpy as np
 from common.benchmarks.files import accuracy_column, read_head, sha256_of
 from common.benchmarks.table import BenchmarkTable, Column, Source
 from common.errors import InputError
+from common.inputs import read_json
 from common.spaces import make_space
 
 KIND = "macro_json"
@@ -73,10 +74,7 @@ def _load(path: Path) -> dict[str, dict[str, Any]]:
             raise InputError(f"{path}: key {next(n for n in names if names.count(n) > 1)!r} occurs twice")
         return found
 
-    try:
-        records = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unrepeated)
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not valid JSON ({error}); it may be cut short") from error
+    records = read_json(path, object_pairs_hook=unrepeated)
     for key, record in records.items():
         if not isinstance(record, dict):
             raise InputError(f"{path}: key {key!r}: an object of test_acc, mean_acc, params and flops is needed")

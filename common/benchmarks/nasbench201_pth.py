@@ -104,7 +104,7 @@ def take_accuracies(values: dict[str, np.ndarray], index: int, epochs: int, resu
     for dataset, split, trained_on, evaluated_on in MEASURED:
         runs = [run for (name, _), run in results["all_results"].items() if name == trained_on]
         last = [run["eval_acc1es"].get(f"{evaluated_on}@{run['epochs'] - 1}") for run in runs]
-        found = [accuracy for accuracy in last if accuracy is not None]
+        found = [float(accuracy) for accuracy in last if accuracy is not None]
         if found:
             values[f"{dataset}_{split}_{epochs}"][index] = np.mean(found)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,19 @@ from common.benchmarks.nasbench201_pth import SCHEDULES, results_arrays, results
 from common.benchmarks.pickles import PlainUnpickler
 from common.benchmarks.table import BenchmarkTable, Source
 from common.errors import InputError
+from common.inputs import size_of
 
 KIND = "nats"
 META = "meta.pickle.pbz2"  # the names of all architectures
 RESULTS = "{:06d}.pickle.pbz2"  # of each of them
 CELL_MARK = b"~0|"  # stands in every cell string, and in no architecture of NATS-Bench's size space
 HEAD = 64 << 10
+UNPACKED = 64 << 20  # bytes of one file, far above any of the benchmark
 
 
 def matches(path: Path) -> bool:
     meta = path / META
-    if not meta.is_file():
+    if not meta.is_file():  # nor a pipe
         return False
     try:
         with bz2.open(meta) as file:
@@ -56,7 +59,7 @@ def _read_results(path: Path) -> dict[str, np.ndarray]:
         values = unmeasured(len(texts))
         for index in tqdm(range(len(texts)), desc="NATS-Bench, once", unit="arch", leave=False, disable=None):
             name = RESULTS.format(index)
-            trained = _load(path / name)
+            trained = dict(_load(path / name))
             for epochs in SCHEDULES.values():
                 if str(epochs) in trained:
                     take_accuracies(values, index, epochs, trained[str(epochs)])
@@ -67,5 +70,9 @@ def _read_results(path: Path) -> dict[str, np.ndarray]:
 
 
 def _load(file: Path) -> Any:
-    with bz2.open(file) as content:
-        return PlainUnpickler(content).load()
+    size_of(file)
+    with bz2.open(file) as packed:
+        content = packed.read(UNPACKED + 1)
+    if len(content) > UNPACKED:
+        raise ValueError(f"more than {UNPACKED:,} bytes in it")
+    return PlainUnpickler(io.BytesIO(content)).load()

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import InputError
+from common.inputs import read_yaml
 from common.spaces.mbconv import Block, Chain, halved
 from common.spaces.mobilenet import MobileNet
 
@@ -92,16 +93,12 @@ class LatencyTable:
     @classmethod
     def load(cls, path: str | Path) -> LatencyTable:
         """From one of OFA's `note10_latency_*.yaml`. Raises InputError when it is something else."""
-        import yaml
-
+        read = read_yaml(Path(path).expanduser())
         try:
-            read = yaml.safe_load(Path(path).expanduser().read_text())
             means = {key: float(entry["mean"]) for key, entry in read.items()}
             (stem,) = (key for key in means if key.startswith("Conv-input:"))
             resolution = int(stem.removeprefix("Conv-input:").split("x")[0])
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-        except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise InputError(f"{path}: not a table of OFA's latencies (entries `block: {{mean: ms}}`)") from None
         return cls(str(path), resolution, means)
 

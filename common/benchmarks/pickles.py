@@ -13,6 +13,7 @@ import numpy as np
 
 ZIP = b"PK\x03\x04"  # torch.save since 1.6: the pickle is the member `<name>/data.pkl`, stored without compression
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # before: a pickle of torch's magic number, then others
+LONGEST_SCALAR = 16  # bytes of a number
 LEGACY_HEADER = 3  # pickles before the data: magic number, version of the format, about the machine
 
 
@@ -53,13 +54,14 @@ def _scalar(dtype: _Dtype, content: bytes) -> float:
 def _latin1(text: str, encoding: str) -> bytes:
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"holds text as {encoding!r}, which has no place in this file")
-    return text.encode("latin1")
+    # Of arrays, whose numbers are not needed, nothing: the same text encoded a thousand times would fill the memory.
+    return text.encode("latin1") if len(text) <= LONGEST_SCALAR else b""
 
 
 # What a file may name, with and without the names of Python 2 and of numpy 2, and what is taken for it.
 ADMITTED: dict[tuple[str, str], Callable[..., object]] = {
-    ("builtins", "set"): set,
-    ("__builtin__", "set"): set,
+    ("builtins", "set"): _Ignored,  # of what has been evaluated: copies of a long list would fill the memory
+    ("__builtin__", "set"): _Ignored,
     ("collections", "OrderedDict"): _Dict,
     ("_codecs", "encode"): _latin1,
     ("numpy", "dtype"): _Dtype,

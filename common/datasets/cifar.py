@@ -10,6 +10,7 @@ from common.datasets.images import ImageSet, make_image_set
 from common.datasets.own import Split, read_npz
 from common.datasets.record import Augmentation, DataSet
 from common.errors import InputError
+from common.inputs import size_of
 from common.runs.files import cache_folder
 
 # Name -> torchvision's names of its class and of the folder.
@@ -65,6 +66,8 @@ def _from_torchvision(name: str, path: Path | None) -> tuple[Split, Split]:
     if path is not None and not (path / folder).is_dir():
         raise InputError(f"{path}: no folder {folder} in it; name the folder that holds it, or an .npz")
     root = path or cache_folder() / "images"
+    for file in [*(root / folder).iterdir()] if (root / folder).is_dir() else []:
+        size_of(file)  # torchvision would wait for a pipe
     kind = getattr(datasets, class_name)
     try:
         train, test = (kind(root, train=part, download=path is None) for part in (True, False))

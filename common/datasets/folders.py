@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import InputError
+from common.inputs import size_of
 
 SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".ppm")
 NAMED = 5  # folders that an error names before it counts the rest
@@ -68,7 +69,8 @@ def _scan(split: Path) -> Files:
         kinds = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     for kind in kinds:
         with os.scandir(split / kind) as entries:
-            found[kind] = sorted((e.name, e.stat().st_size) for e in entries if e.name.lower().endswith(SUFFIXES))
+            pictures = [entry for entry in entries if entry.name.lower().endswith(SUFFIXES)]
+        found[kind] = sorted((entry.name, size_of(Path(entry.path))) for entry in pictures)
     if not found:
         raise InputError(f"{split}: no folders in it; pictures must be sorted into {split.name}/<class>/")
     if empty := [kind for kind, files in found.items() if not files]:

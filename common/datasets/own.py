@@ -11,7 +11,7 @@ from common.datasets.images import ImageSet, make_image_set
 from common.datasets.pictures import open_picture
 from common.datasets.record import DataSet
 from common.errors import InputError
-from common.runs.files import UNREADABLE
+from common.runs import arrays
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 TEST_FOLDERS = ("test", "val")
@@ -43,20 +43,10 @@ def read(record: DataSet, path: Path | None) -> ImageSet:
 def read_npz(path: Path) -> tuple[Split, Split]:
     """Training and test images with their labels, as they are stored. Raises InputError for another file."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            missing = [key for key in KEYS if key not in stored]
-            if missing:
-                there = ", ".join(stored) or "nothing"
-                raise InputError(
-                    f"{path}: no array {missing[0]!r} in it; needed are {', '.join(KEYS)}, there is {there}"
-                )
-            arrays = [stored[key] for key in KEYS]
-    except InputError:
-        raise
-    except (*UNREADABLE, AttributeError, TypeError, MemoryError) as error:  # AttributeError, TypeError: a plain array
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise InputError(f"{path}: not an .npz of images ({reason})") from None
-    return (arrays[0], arrays[1]), (arrays[2], arrays[3])
+        found = arrays.read_npz(path, KEYS)
+    except InputError as error:
+        raise InputError(f"{error}; not an .npz of images ({', '.join(KEYS)})") from None
+    return (found["x_train"], found["y_train"]), (found["x_test"], found["y_test"])
 
 
 def read_folders(path: Path) -> tuple[Split, Split]:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from common.errors import InputError
+from common.inputs import short, size_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from common.datasets.images import ImageRows
 
+# Of FORMATS, no more: Pillow has other programs read some others.
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM")
 CROP_AREA, CROP_RATIO, CROP_TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10  # of torchvision's RandomResizedCrop
 RESIZED, CROPPED = 256, 224  # test images: the shorter side, and the centre that is kept of it
 
@@ -59,10 +63,13 @@ def open_picture(path: str) -> Image:
     from PIL import Image
 
     try:
-        with Image.open(path) as opened:
+        size_of(Path(path))
+        with Image.open(path, formats=FORMATS) as opened:
             return opened.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = str(error).partition("\n")[0].replace(f" {path!r}", "")
+    except InputError:
+        raise
+    except Exception as error:  # Pillow's readers fail in many ways
+        reason = short(error).replace(f" {path!r}", "")
         raise InputError(f"{path}: cannot be read as an image ({reason}); replace or remove it") from None
 
 

@@ -29,11 +29,13 @@ class Outcome:
     value: higher is better; -inf for an architecture that cannot be trained or diverged, NaN where it is not known (a
     table that lacks it). trajectory: (t,) float64, the values on the way where there are such (by number of updates),
     the last one being `value`. stopped: ended by a bound before its end; `value` is then -inf.
+    failed: why there is no value, where an executor has given the evaluation up; empty otherwise.
     """
 
     value: float
     trajectory: np.ndarray = field(default_factory=lambda: np.zeros(0))
     stopped: bool = False
+    failed: str = ""
 
     @property
     def usable(self) -> bool:

@@ -1,6 +1,6 @@
 """Executors by name. A new one is one module and one line here."""
 
-from common.execution.base import Executor
+from common.execution.base import Executor, Resources
 from common.registry import Registry
 
 EXECUTORS = Registry(
@@ -8,8 +8,9 @@ EXECUTORS = Registry(
     {
         "serial": "common.execution.serial:Serial",
         "processes": "common.execution.processes:Processes",
+        "ray": "common.execution.ray:Ray",
         "together": "common.execution.together:Together",
     },
 )
 
-__all__ = ["EXECUTORS", "Executor"]
+__all__ = ["EXECUTORS", "Executor", "Resources"]

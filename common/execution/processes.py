@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import active_children, get_context, parent_process
 from threading import Thread
+from typing import Any
 
+from common.errors import InputError
 from common.evaluators.base import Evaluator, Outcome, Request
-from common.execution.base import Executor
+from common.execution.base import Executor, Item, Resources, Result, Shared
 
 
 class Processes(Executor):
@@ -24,7 +26,13 @@ class Processes(Executor):
         """count: of processes; 0: one for each core this process may use."""
         self.count = count or usable_cores()
         self.name = f"processes ({self.count})"
+        self.one_at_a_time = self.count == 1
         self._pool: ProcessPoolExecutor | None = None
+
+    @classmethod
+    def of(cls, resources: Resources) -> Processes:
+        check_jobs(resources.jobs, "the number of jobs")
+        return cls(resources.jobs)
 
     def run(self, evaluator: Evaluator, requests: Sequence[Request]) -> Iterator[tuple[int, Outcome]]:
         if self.count == 1 or len(requests) == 1:
@@ -44,6 +52,25 @@ class Processes(Executor):
             for future in futures:
                 future.cancel()
 
+    def map(
+        self, work: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item]
+    ) -> Iterator[tuple[int, Result]]:
+        """In a pool of its own, whose processes share the cores; where there are GPUs, each is given one in turn."""
+        jobs = min(self.count, len(items))
+        if jobs <= 1:
+            yield from super().map(work, shared, items)
+            return
+        context = get_context("spawn")
+        numbers = context.Value("i", 0)
+        threads = max(1, usable_cores() // jobs)
+        pool = ProcessPoolExecutor(jobs, context, _start_sharing, (work, shared, threads, numbers))
+        try:
+            futures = {pool.submit(_work, item): position for position, item in enumerate(items)}
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
     def close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
@@ -58,6 +85,13 @@ def usable_cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+def check_jobs(jobs: int, what: str) -> None:
+    """Raises InputError for more processes than make sense: every one holds torch and the data once more."""
+    most = max(16, 4 * usable_cores())
+    if jobs > most:
+        raise InputError(f"{what} is {jobs}, expected at most {most} processes on {usable_cores()} cores")
+
+
 def start_worker(threads: int = 1) -> None:
     """The initialiser of a worker process."""
     import torch
@@ -65,6 +99,32 @@ def start_worker(threads: int = 1) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one, which ends it
     Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
+
+
+_work_of_this_process: list[Any] = []  # the function and what is shared
+
+
+def _start_sharing(work: Callable[..., Any], shared: Any, threads: int, numbers: Any) -> None:
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # of what has threads beside torch's, before it is loaded
+    with numbers.get_lock():
+        number = numbers.value
+        numbers.value += 1
+    start_worker(threads)
+    _take_device(number)
+    _work_of_this_process[:] = work, shared
+
+
+def _take_device(number: int) -> None:
+    """GPUs by their index, one a process; more processes than GPUs share them evenly."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.set_device(number % torch.cuda.device_count())
+
+
+def _work(item: Any) -> Any:
+    work, shared = _work_of_this_process
+    return work(shared, item)
 
 
 def _end_with_parent() -> None:

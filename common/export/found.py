@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import InputError
+from common.inputs import read_json
 from common.spaces import SearchSpace, Skeleton, UnknownOption, make_space
 
 if TYPE_CHECKING:
@@ -62,14 +62,11 @@ def read_found(
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
-    """What a finished run has found. Raises InputError for a folder that holds none."""
-    file = folder / SUMMARY
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror}): not the folder of a finished run") from None
-    except ValueError:
-        raise InputError(f"{file} is not JSON; repair or remove it") from None
+    """What a finished run has found. Raises InputError for a folder that holds none, or something else."""
+    summary = read_json(folder / SUMMARY)
+    if not isinstance(summary, dict):
+        raise InputError(f"{folder / SUMMARY} is no summary; repair or remove it")
+    return summary
 
 
 def chosen_run(folder: Path, summary: dict[str, Any], run_seed: int | None) -> tuple[str, str]:
@@ -116,9 +113,9 @@ def _sizes_of(summary: dict[str, Any]) -> dict[str, int]:
 
 
 def _weights(file: Path) -> dict[str, Tensor]:
-    from common.networks.checkpoints import read_checkpoint
+    from common.networks.checkpoints import read_checkpoint, state_dict_of
 
     if not file.exists():
         return {}
     stored = read_checkpoint(file)
-    return dict(stored["state_dict"])
+    return state_dict_of(file, stored)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections.abc import Mapping
+import warnings
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +14,50 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import InputError
+from common.inputs import short, size_of
 from common.runs.files import cache_folder
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """What torch saved in a file, without running code from it. Raises InputError when there is no such thing."""
-    if not path.is_file():
+def read_checkpoint(path: Path, admitted: Sequence[Any] = ()) -> dict[str, Any]:
+    """What torch saved in a file, without running code from it. Raises InputError when there is no such thing.
+
+    Args: admitted: what the file may hold beside tensors, numbers, texts and containers, as
+        `torch.serialization.safe_globals` takes it.
+    """
+    if not path.exists():
         raise InputError(
             f"{path}: no such weights file; one is trained by python -m rminas.teacher --teacher NAME --dataset NAME"
         )
+    size = size_of(path)
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
+        _check_zip(path, size)
+        with torch.serialization.safe_globals([*admitted]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old kinds of tensors, which are refused below
+            stored = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # torch's own words advise to let the file run code
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        reason = f"it holds {found[1]}" if found else "it is damaged or holds something else"
+        raise InputError(f"{path}: not a PyTorch checkpoint of plain tensors ({reason})") from None
+    except Exception as error:  # a damaged file fails in any way
+        reason = "no format of torch's" if "weights_only" in str(error) else short(error).partition(". ")[0]
         raise InputError(f"{path}: not a PyTorch checkpoint of plain tensors ({reason})") from None
     if not isinstance(stored, Mapping):
         raise InputError(f"{path}: holds a {type(stored).__name__} instead of weights by name")
     return dict(stored)
+
+
+def _check_zip(path: Path, size: int) -> None:
+    """Raises ValueError for a zip that would unfold to more than it is, since torch compresses nothing, and for one
+    whose checksums are wrong, which torch does not look at.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        promised = sum(member.file_size for member in archive.infolist())
+        if promised > size:
+            raise ValueError(f"it promises {promised:,} bytes out of {size:,}")
+        if wrong := archive.testzip():
+            raise ValueError(f"the checksum of {wrong} in it is wrong")
 
 
 def state_dict_of(path: Path, stored: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -36,6 +65,12 @@ def state_dict_of(path: Path, stored: Mapping[str, Any]) -> dict[str, Tensor]:
     inner = stored.get("state_dict", stored)
     if not isinstance(inner, Mapping) or not all(isinstance(value, Tensor) for value in inner.values()):
         raise InputError(f"{path}: no weights in it, neither by name nor under 'state_dict'; keys: {_some(stored)}")
+    for key, value in inner.items():
+        if not isinstance(key, str):
+            raise InputError(f"{path}: weights under the name {key!r}, which is no text")
+        if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
+            what = "quantised" if value.is_quantized else f"{value.layout} on {value.device}"
+            raise InputError(f"{path}: {key!r} is a tensor of another kind ({what}); save plain ones")
     return {key.removeprefix("module."): value for key, value in inner.items()}
 
 
@@ -51,12 +86,15 @@ def fill(network: nn.Module, name: str, path: Path, state: Mapping[str, Tensor])
         raise InputError(f"{path}: not the weights of {name}: {', '.join(parts)}")
     differing = [key for key in own if own[key].shape != state[key].shape]
     classifier = list(own)[-2:]  # weight and bias of the last layer
-    if differing and set(differing) <= set(classifier):
+    if differing and set(differing) <= set(classifier) and state[differing[0]].ndim:
         there, here = state[differing[0]].shape[0], own[differing[0]].shape[0]
         raise InputError(f"{path}: a {name} of {there} classes, the data set has {here}")
     if differing:
         key = differing[0]
         raise InputError(f"{path}: {key!r} is {tuple(state[key].shape)}, {name} has {tuple(own[key].shape)}")
+    wrong = [key for key in own if own[key].is_floating_point() != state[key].is_floating_point()]
+    if wrong:
+        raise InputError(f"{path}: {wrong[0]!r} is {state[wrong[0]].dtype}, {name} has {own[wrong[0]].dtype}")
     network.load_state_dict(state, strict=False)
 
 

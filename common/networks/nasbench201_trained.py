@@ -1,7 +1,7 @@
 """Trained NAS-Bench-201 networks as teachers: cell 9930 by default, or whatever cell an official result file holds.
 
-Result files of single cells (`009930-FULL.pth`) are pickles and may run code when they are loaded: only the path that
-the user named is ever read, and without running code wherever torch can.
+Result files of single cells (`009930-FULL.pth`) are pickles: read as plain data, and the benchmark's own class of a
+training, if one is in them, as a plain record. They run nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import torch
+import numpy as np
 from torch import Tensor, nn
 
 from common.datasets import DATASETS, data_set
@@ -21,7 +21,10 @@ from common.spaces.nasbench201 import CONV1, CONV3, EDGES, NONE, STAGES, NasBenc
 
 CELL_9930 = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|"
 CHANNELS, CELLS = 16, 5
+LARGEST = 256  # channels and cells of an official network
 PREFERRED_SEED = 777  # the training that every cell has
+_SCALAR = np.float64(0).__reduce__()[0]  # what makes a numpy number of its bytes, which moved in numpy 2
+_NUMPY_SCALARS = [(_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
 
 
 def build(num_classes: int) -> Network201:
@@ -34,17 +37,16 @@ def load(path: Path, num_classes: int) -> Network201:
 
     Raises: InputError when the file is neither, or has no training on a data set of so many classes.
     """
-    try:
-        stored = read_checkpoint(path)
-    except InputError:
-        stored = _read_pickle(path)
+    stored = read_checkpoint(path, admitted())
     if "full" not in stored:
         network = build(num_classes)
         fill(network, "nasbench201", path, state_dict_of(path, stored))
         return network
     run = _find_run(path, stored, num_classes)
     try:
-        config, weights = run["arch_config"], run["net_state_dict"]
+        config, weights = run["arch_config"], state_dict_of(path, run["net_state_dict"])
+        if not (0 < config["channel"] <= LARGEST and 0 < config["num_cells"] <= LARGEST):
+            raise KeyError("arch_config")
         network = _build(config["arch_str"], config["channel"], config["num_cells"], num_classes)
         ops = NasBench201().parse(config["arch_str"]).ops
         renamed = _renamed(network, weights, config["num_cells"], ops)
@@ -64,18 +66,11 @@ def _build(cell: str, channels: int, cells: int, num_classes: int) -> Network201
     return Network201(NasBench201().parse(cell).ops, channels, cells, num_classes)
 
 
-def _read_pickle(path: Path) -> dict[str, Any]:
-    """Result files written with classes in them, which torch does not admit as plain data."""
-    if not path.is_file():
-        return read_checkpoint(path)  # says so
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=False)
-    except Exception as error:  # unpickling a damaged file can fail in any way
-        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        raise InputError(f"{path}: neither weights nor an official result file ({reason})") from None
-    if not isinstance(stored, Mapping):
-        raise InputError(f"{path}: holds a {type(stored).__name__} instead of weights or an official result")
-    return dict(stored)
+def admitted() -> list[Any]:
+    """What official result files hold beside plain data: numpy's numbers, and the class of a training's results."""
+    record = type("ResultsCount", (), {"__module__": "nas_201_api.api_utils"})  # attributes and no more
+    scalars = {type(np.dtype(kind)) for kind in "?bBhHiIqQefd"}
+    return [record, set, np.dtype, *scalars, *_NUMPY_SCALARS]
 
 
 def _find_run(path: Path, stored: Mapping[str, Any], num_classes: int) -> Mapping[str, Any]:
@@ -85,6 +80,8 @@ def _find_run(path: Path, stored: Mapping[str, Any], num_classes: int) -> Mappin
         raise InputError(f"{path}: no trainings under 'full', 'all_results'; not an official result file") from None
     known = [data_set(name) for name in DATASETS]
     wanted = next((found.nasbench201 for found in known if found.nasbench201 and found.num_classes == num_classes), "")
+    if not all(isinstance(key, tuple) and [*map(type, key)] == [str, int] for key in runs):
+        raise InputError(f"{path}: its trainings are not by data set and seed; not an official result file")
     seeds = sorted(
         (seed for dataset, seed in runs if dataset == wanted), key=lambda seed: (seed != PREFERRED_SEED, seed)
     )
@@ -92,7 +89,7 @@ def _find_run(path: Path, stored: Mapping[str, Any], num_classes: int) -> Mappin
         there = ", ".join(sorted({dataset for dataset, _ in runs}))
         raise InputError(f"{path}: no training on a data set of {num_classes} classes; there are: {there}")
     run = runs[wanted, seeds[0]]
-    return run if isinstance(run, Mapping) else vars(run)
+    return run if isinstance(run, Mapping) else dict(getattr(run, "__dict__", {}))
 
 
 def _constant_parts(ops: tuple[int, ...]) -> bool:

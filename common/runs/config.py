@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from common.errors import InputError
+from common.inputs import read_yaml
 
 Config = TypeVar("Config")
 Check = tuple[Callable[[Any], bool], str]  # what must hold of a value, and how to say it
 
+LARGEST = 10**7  # of whole numbers that nothing else bounds: more can neither be counted through nor held
+LAST_SEED = 2**63 - 1
 EXPECTED = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -47,6 +50,9 @@ def above(low: float) -> Check:
 
 def between(low: float, high: float) -> Check:
     return (lambda value: low <= value <= high), f"from {low:g} to {high:g}"
+
+
+SEED = between(0, LAST_SEED)
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,7 @@ def load_config(
             continue
         known = dialects.keys.get(upper, upper)
         if known not in settings:
+            name = _shown(name)[1:-1]
             raise InputError(f"{where}: unknown key {name}{_nearest(upper, [*settings, *dialects.keys])}")
         parsed = _parse(settings[known][0], value, f"{where}: {name}")
         parsed = dialects.values.get(known, {}).get(parsed, parsed)
@@ -166,14 +173,7 @@ def _assemble(cls: type[Config], values: Mapping[str, Any], prefix: str = "") ->
 
 
 def _read_yaml(path: Path) -> Iterator[tuple[str, Any]]:
-    import yaml
-
-    try:
-        read = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    read = read_yaml(path)
     if not isinstance(read, dict):
         raise InputError(f"{path}: expected settings as KEY: value, found {type(read).__name__}")
     return _flat(read, path)
@@ -192,7 +192,9 @@ def _parse(made: Field[Any], value: Any, where: str) -> Any:
     wanted: Any = type(made.default)
     try:
         if wanted is str and not isinstance(value, (list, bool)):
-            return "" if value is None else str(value)
+            if "\0" in (text := "" if value is None else str(value)):  # no file system takes it
+                raise ValueError
+            return text
         if isinstance(value, str):
             if wanted is bool:
                 return {"true": True, "false": False}[value.lower()]
@@ -203,13 +205,19 @@ def _parse(made: Field[Any], value: Any, where: str) -> Any:
             return wanted(value)
     except (ValueError, KeyError, OverflowError):
         pass
-    raise InputError(f"{where} is {value!r}, expected {EXPECTED[wanted]}")
+    raise InputError(f"{where} is {_shown(value)}, expected {EXPECTED[wanted]}")
 
 
 def _check(made: Field[Any], value: Any, where: str) -> None:
     check = made.metadata["check"]
+    if type(value) is int and abs(value) > LARGEST and not (check is not None and check[1] == SEED[1]):
+        raise InputError(f"{where} is {_shown(value)}, expected at most {LARGEST:,}")
     if check is not None and not check[0](value):
-        raise InputError(f"{where} is {value!r}, expected {check[1]}")
+        raise InputError(f"{where} is {_shown(value)}, expected {check[1]}")
+
+
+def _shown(value: Any) -> str:
+    return said if len(said := repr(value)) <= 100 else said[:100] + "..."
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

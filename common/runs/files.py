@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import socket
 import tempfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-# What np.load raises for a missing or damaged npz (RuntimeError and its kin: flags that zipfile does not know).
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile)
+PART = ".part"  # ends the names of files that are being written
+_writing: set[str] = set()  # by this process, as paths
 
 
 def cache_folder() -> Path:
@@ -21,9 +21,14 @@ def cache_folder() -> Path:
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Calls `write` on a temporary file in the same folder, then moves it over `path`."""
+    """Calls `write` on a temporary file in the same folder, then moves it over `path`.
+
+    What a killed process has left of an earlier try to write `path` is removed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    _remove_left(path)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{_left(path)}{os.getpid()}.", suffix=PART)
+    _writing.add(name)
     try:
         with os.fdopen(handle, "wb") as file:
             write(file)
@@ -32,6 +37,8 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+    finally:
+        _writing.discard(name)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -49,6 +56,35 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def _left(path: Path) -> str:
+    """How the names of temporary files of this machine for `path` begin; the number of the process follows."""
+    return f".{path.name}.{socket.gethostname()}."
+
+
+def _remove_left(path: Path) -> None:
+    start = _left(path)
+    for entry in os.listdir(path.parent):
+        if entry.startswith(start) and entry.endswith(PART):
+            owner, file = entry[len(start) :].partition(".")[0], path.parent / entry
+            if owner.isdecimal() and str(file) not in _writing and not _runs(int(owner)):
+                file.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether there is such a process beside this one, whose own files are known."""
+    if process == os.getpid():
+        return False
+    if os.name == "nt":  # where asking would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _umask() -> int:

@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from common.errors import InputError
+from common.inputs import LINE, parse_json, read_json, read_yaml, short, size_of
 from common.runs.files import plain, write_atomic, write_json
 from common.runs.lock import LOCK_FILE, FolderLock, lock_folder
 
@@ -106,28 +107,39 @@ class RunFolder:
         except OSError as error:
             raise InputError(f"cannot write into {self.path}: {error.strerror or error}") from None
 
-    def records(self) -> list[dict[str, Any]]:
-        """The finished evaluations, oldest first. A last line cut off by a crash is dropped from the file."""
+    def records(self, check: Callable[[dict[str, Any]], object] = lambda record: None) -> list[dict[str, Any]]:
+        """The finished evaluations, oldest first. A last line cut off by a crash is dropped from the file.
+
+        Args: check: looks at what will be used of a record, and fails in any way where it is not there.
+        Raises: InputError naming the line that is damaged.
+        """
         file = self.path / RECORDS
         if not file.exists():
             return []
+        size_of(file)
         found: list[dict[str, Any]] = []
-        whole = 0
-        lines = file.read_bytes().splitlines(keepends=True)
-        for number, line in enumerate(lines, start=1):
-            try:
-                if not line.endswith(b"\n"):
-                    raise ValueError("cut off")
-                record = json.loads(line)
-                if not isinstance(record, dict):
-                    raise ValueError("not a record")
+        with file.open("rb") as stream:
+            whole = 0
+            while line := stream.readline(LINE):
+                where = f"{file}: line {len(found) + 1}"
+                try:
+                    if not line.endswith(b"\n"):
+                        raise ValueError("cut off")
+                    record = parse_json(line)
+                    if not isinstance(record, dict):
+                        raise ValueError("not a record")
+                except ValueError:
+                    if stream.read(1):
+                        raise InputError(f"{where} is not JSON; repair or remove it") from None
+                    os.truncate(file, whole)
+                    break
+                try:
+                    check(record)
+                except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                    said = short(error)
+                    raise InputError(f"{where} is no record of this run ({said}); repair or remove it") from None
                 found.append(record)
-            except ValueError:
-                if number < len(lines):
-                    raise InputError(f"{file}: line {number} is not JSON; repair or remove it") from None
-                os.truncate(file, whole)
-                break
-            whole += len(line)
+                whole += len(line)
         return found
 
     def append(self, record: dict[str, Any]) -> None:
@@ -145,11 +157,9 @@ class RunFolder:
         kind = file.suffix[1:].upper()
         try:
             if kind == "YAML":
-                import yaml
-
-                return dict(yaml.safe_load(file.read_text()))
-            return dict(json.loads(file.read_text()))
-        except Exception:  # of several libraries, for damage of any kind
+                return dict(read_yaml(file))
+            return dict(read_json(file))
+        except (ValueError, TypeError):
             raise InputError(f"{file} is not {kind}; repair or remove it") from None
 
 

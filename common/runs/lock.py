@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from common.errors import InputError
+from common.inputs import read_json
 
 LOCK_FILE = ".lock"
 # Windows locks bytes and keeps others from reading them: one far behind what the file says of its holder.
@@ -48,14 +49,23 @@ def lock_folder(folder: Path, setting: str) -> FolderLock | None:
     Args: setting: where the user chooses the folder, for the message.
     Raises: InputError saying which process holds it.
     """
-    file = folder.resolve() / LOCK_FILE
+    return _lock_by(folder.resolve() / LOCK_FILE, folder, setting)
+
+
+def lock_file(path: Path, setting: str) -> FolderLock | None:
+    """As `lock_folder` of a single file, which need not be there; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return _lock_by(path.parent.resolve() / f".{path.name}{LOCK_FILE}", path, setting)
+
+
+def _lock_by(file: Path, what: Path, setting: str) -> FolderLock | None:
     lock = _LOCKS.get(file)
     if lock is None or not lock.held:
         try:
             lock = FolderLock(file, _open_locked(file))
         except BlockingIOError:
             raise InputError(
-                f"{folder} is in use by {_holder(file)}: wait for it, end it, or choose another {setting}"
+                f"{what} is in use by {_holder(file)}: wait for it, end it, or choose another {setting}"
             ) from None
         except OSError:  # a folder that may only be read, a file system without locks
             return None
@@ -127,7 +137,7 @@ def _close(file: Path, descriptor: int, owner: int) -> None:
 
 def _holder(file: Path) -> str:
     try:
-        holder = json.loads(file.read_text(encoding="utf-8"))
+        holder = read_json(file, 4096)
         return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
     except (OSError, ValueError, KeyError, TypeError):  # it has just been locked
         return "another process"

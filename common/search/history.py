@@ -41,6 +41,7 @@ class Evaluation:
             "stopped": self.outcome.stopped,
             "evaluate_s": self.evaluate_s,
             "propose_s": self.propose_s,
+            **({"failed": self.outcome.failed} if self.outcome.failed else {}),
         }
 
 
@@ -94,10 +95,11 @@ def read_history(records: Iterable[Mapping[str, Any]], space: SearchSpace, seed:
             if index in found or index < 0:
                 raise ValueError(f"evaluation {index} is there twice or has no place")
             trajectory = np.array([_number(value) for value in record["trajectory"]], dtype=np.float64)
-            outcome = Outcome(_number(record["value"]), trajectory, bool(record["stopped"]))
+            failed = str(record.get("failed", ""))
+            outcome = Outcome(_number(record["value"]), trajectory, bool(record["stopped"]), failed)
             timing = float(record["evaluate_s"]), float(record["propose_s"])
             found[index] = Evaluation(index, str(record["phase"]), space.parse(record["arch"]), outcome, *timing)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(
                 f"the records of seed {seed} are damaged after {len(found)} evaluations ({error})"
             ) from None

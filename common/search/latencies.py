@@ -12,6 +12,7 @@ import numpy as np
 
 from common.benchmarks import load_benchmark
 from common.errors import InputError
+from common.inputs import read_yaml
 from common.spaces.base import SearchSpace
 from common.spaces.mbconv import Block, Chain, MBConvSpace, halved
 
@@ -50,13 +51,10 @@ def _of_blocks(path: Path, space: MBConvSpace) -> Latencies:
     Raises: InputError where the file lacks the parts that every network of the space has (it is of another width or
     image size, then).
     """
-    import yaml
-
+    read = read_yaml(path)
     try:
-        table = {str(name): float(entry["mean"]) for name, entry in yaml.safe_load(path.read_text()).items()}
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError):
+        table = {str(name): float(entry["mean"]) for name, entry in read.items()}
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise InputError(f"{path}: not a YAML of blocks with their mean latencies") from None
     plan, side = space.plan, halved(space.image_size)
     last = side

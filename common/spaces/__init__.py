@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from inspect import signature
 from typing import Any, cast
 
 from common.errors import InputError
@@ -39,7 +40,13 @@ def make_space(name: str, **settings: Any) -> SearchSpace[Any]:
     """
     found = SPACES.load(name)
     if not isinstance(found, SearchSpace):
-        found = found(**settings) if callable(found) else found
+        if callable(found):
+            try:
+                signature(found).bind(**settings)
+            except (TypeError, ValueError) as error:  # of the call itself; errors inside are the user's to see
+                given = settings or "nothing"
+                raise InputError(f"search space {name!r}: cannot be made with {given} ({error})") from None
+            found = found(**settings)
         if not isinstance(found, SearchSpace):
             raise InputError(f"search space {name!r}: is a {type(found).__name__}, not a SearchSpace")
         return found

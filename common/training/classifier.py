@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from common.datasets.batch import augmented, images_at_once, normalised
 from common.datasets.images import ImageSet
 from common.errors import InputError
+from common.inputs import short
 from common.networks.base import in_mode
 from common.networks.checkpoints import read_checkpoint
 from common.runs.files import write_atomic
@@ -53,6 +54,13 @@ class History:
     elapsed_s: float = 0.0
 
 
+def _history(stored: Any) -> History:
+    history = History(**stored)
+    if not all(isinstance(value, float) for value in (*history.loss, *history.train_acc, history.elapsed_s)):
+        raise TypeError("its history is no list of numbers")
+    return history
+
+
 def train_classifier(
     network: nn.Module,
     images: ImageSet,
@@ -78,7 +86,7 @@ def train_classifier(
         network.to(memory_format=torch.channels_last)
     optimizer = sgd(network, settings)
     kept = Kept(checkpoint, identity_of(images, settings, rng), network, optimizer, rng)
-    history = kept.load(lambda stored: History(**stored)) or History()
+    history = kept.load(_history) or History()
     count = len(images.x_train)
     steps = math.ceil(count / settings.batch_size)
     autocast = torch.autocast(torch.device(device).type, torch.bfloat16) if settings.bf16 else nullcontext()
@@ -252,14 +260,14 @@ class Kept:
         if self.path is None or not self.path.exists():
             return None
         stored = read_checkpoint(self.path)
-        check_same(self.path, stored.get("identity", {}), self.identity)
+        there = stored.get("identity")
+        check_same(self.path, there if isinstance(there, Mapping) else {}, self.identity)
         try:
             self.network.load_state_dict(stored["state_dict"])
             self.optimizer.load_state_dict(stored["optimizer"])
             self.rng.bit_generator.state = json.loads(stored["rng"])
             return read(stored["history"])
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = str(error).partition("\n")[0]
+        except Exception as error:  # of three libraries, for damage of any kind
             raise InputError(
-                f"{self.path}: the checkpoint of another network, or damaged ({reason}); remove it"
+                f"{self.path}: the checkpoint of another network, or damaged ({short(error)}); remove it"
             ) from None

@@ -94,7 +94,7 @@ def retrain(
     optimizer = sgd(network, settings)
     identity = {**identity_of(images, settings, rng), "processes": processes.count}
     kept = Kept(checkpoint, identity, network, optimizer, rng, writes=processes.rank == 0)
-    records: list[dict[str, Any]] = kept.load(list) or []
+    records: list[dict[str, Any]] = kept.load(_records) or []
     objective = processes.joined(Objective(network, settings, teacher))
     steps = len(shares)
 
@@ -149,6 +149,17 @@ def retrain(
         on_epoch(records)
     network.eval()
     return records
+
+
+def _records(stored: Any) -> list[dict[str, Any]]:
+    """The records of a checkpoint. Raises TypeError or KeyError for something else."""
+    numbers = ("epoch", "loss", "train_acc", "train_s", "test_s")
+    for record in stored:
+        if not all(isinstance(record[key], (int, float)) for key in numbers):
+            raise TypeError("its history is no list of epochs")
+        if not isinstance(record["test_error"], (float, type(None))):
+            raise TypeError("its history has no test errors")
+    return list(stored)
 
 
 def shares_of_epoch(images: ImageSet, settings: RetrainSettings, processes: Processes) -> list[slice]:

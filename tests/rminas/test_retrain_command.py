@@ -207,7 +207,7 @@ def test_what_holds_no_genotype_is_named(tmp_path: Path) -> None:
     for given, run_seed, said in [
         ("", None, "TRAIN.GENOTYPE is empty"),
         (str(tmp_path / "none"), None, "summary.json: cannot be read (No such file or directory)"),
-        (str(tmp_path / "binary"), None, "binary: not a text file (no UTF-8)"),
+        (str(tmp_path / "binary"), None, "binary: not a text file (no UTF-8 at byte 0)"),
         (str(many), None, "runs of the seeds 4, 5; choose one of them by --run_seed"),
         (str(many), 6, "runs of the seeds 4, 5; choose one of them by --run_seed"),
         (str(ranking), None, "rank: not the folder of a finished search"),

@@ -162,7 +162,7 @@ def test_overrides_win_and_are_read_by_the_type_of_the_key(tmp_path):
         ("TRAIN: {CHANNELS: 16.5}", (), ("TRAIN.CHANNELS is 16.5, expected a whole number",)),
         ("TRAIN: {CHANNELS: true}", (), ("TRAIN.CHANNELS is True, expected a whole number",)),
         ("TRAIN: {CHANNELS: [1, 2]}", (), ("TRAIN.CHANNELS is [1, 2], expected a whole number",)),
-        ("TRAIN: {CHANNELS: -1}", (), ("TRAIN.CHANNELS is -1, expected at least 0",)),
+        ("TRAIN: {CHANNELS: -1}", (), ("TRAIN.CHANNELS is -1, expected from 0 to 4096",)),
         ("TRAIN: {CHANNELS: }", (), ("TRAIN.CHANNELS is None, expected a whole number",)),
         ("OPTIM: {BASE_LR: .nan}", (), ("OPTIM.BASE_LR is nan, expected a number",)),
         ("OPTIM: {BASE_LR: true}", (), ("OPTIM.BASE_LR is True, expected a number",)),

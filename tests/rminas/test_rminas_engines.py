@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from common.evaluators.base import Bounds, Request
 from common.evaluators.costs import CostEvaluator
+from common.execution import Resources
 from common.execution.base import Executor
 from common.execution.serial import Serial
 from common.execution.together import Together
@@ -202,7 +203,7 @@ def test_worker_processes_give_the_very_same_losses():
     space = make_space("nasbench201", **SMALL["nasbench201"])
     task = evaluator(space, CandidateSettings(steps=3), torch.float32)
     archs = [*reachable(space, 3), space.parse(UNREACHABLE)]
-    with make_executor("processes", 2, task, archs[0], task.x.device) as executor:
+    with make_executor("processes", Resources(2), task, archs[0], task.x.device) as executor:
         found = losses_of(executor, task, archs)
     for position, losses in alone(task, archs).items():
         assert found[position].tolist() == losses.tolist()
@@ -216,8 +217,8 @@ def test_candidates_are_trained_in_the_fastest_way_of_the_device(count: int, dev
     space = make_space("nasbench201", **SMALL["nasbench201"])
     task = evaluator(space, CandidateSettings(steps=3, cosine=cosine))
     (arch,) = reachable(space, 1)
-    assert make_executor("auto", count, task, arch, torch.device(device)).name == chosen
-    assert make_executor("auto", 2, CostEvaluator(space), arch, torch.device(device)).name == "one at a time"
+    assert make_executor("auto", Resources(count), task, arch, torch.device(device)).name == chosen
+    assert make_executor("auto", Resources(2), CostEvaluator(space), arch, torch.device(device)).name == "one at a time"
 
 
 class Strange(Dying):

@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.runs.files import UNREADABLE, cache_folder, write_atomic
+from common.errors import InputError
+from common.runs.arrays import read_npz
+from common.runs.files import cache_folder, write_atomic
 from common.spaces.nasbench101 import INNER, MAX_EDGES, MAX_VERTICES, NUM_EDGES, OPS, UPPER, NasBench101, adjacency
 
 CACHE_VERSION = 1  # of the arrays below: raise it when their order or meaning changes
@@ -52,11 +54,11 @@ def load_or_enumerate(progress: Callable[[int], object] | None = None) -> Enumer
     """`enumerate_cells`, kept in the cache folder; a missing, outdated or damaged cache file is made anew."""
     path = cache_folder() / f"nasbench101-cells-v{CACHE_VERSION}.npz"
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            found = Enumeration(stored["codes"], stored["hashes"])
-        if found.codes.shape == (NasBench101.size, NasBench101.code_length) and found.hashes.shape[1:] == (16,):
+        found = Enumeration(**read_npz(path, Enumeration._fields))
+        shapes = [(NasBench101.size, width) for width in (NasBench101.code_length, 16)]
+        if [array.shape for array in found] == shapes and all(array.dtype == np.uint8 for array in found):
             return found
-    except UNREADABLE:
+    except InputError:  # none there, or damaged
         pass
     made = enumerate_cells(progress)
     try:

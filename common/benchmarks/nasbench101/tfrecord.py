@@ -60,6 +60,8 @@ def read_batches(path: Path, on_block: Callable[[bytes], object] | None = None) 
 
 def first_record(path: Path, size: int) -> bytes | None:
     """Up to `size` first bytes of the first record, None for what is not a TFRecord file."""
+    if not path.is_file():
+        return None
     try:
         with open(path, "rb") as file:
             header = file.read(HEADER_BYTES)

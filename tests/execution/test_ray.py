@@ -1,0 +1,185 @@
+"""Ray as executor, on two nodes that are processes of this machine: the same results, and nothing lost with a node."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+
+from ray.cluster_utils import Cluster  # noqa: E402
+from ray_work import Noted, cubed, tried  # noqa: E402
+
+from common.errors import InputError  # noqa: E402
+from common.evaluators.base import Request  # noqa: E402
+from common.execution import EXECUTORS, Executor, Resources  # noqa: E402
+from rminas.cli import main  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = """
+DEVICE: cpu
+DATA: {NAME: digits}
+TEACHER: {EPOCHS: 1, TEST_IMAGES: 20}
+TRAIN: {CHANNELS: 2, BATCH_SIZE: 8}
+SPACE: {CELLS_PER_STAGE: 1}
+RMINAS: {OBSERVE: 3, RF_WARMUP: 10, RF_SUCC: 3, RF_THRESRATE: 0.3, TOP: 4, FOREST: 5, CANDIDATES: 20, POOL: 4,
+  ROUND: 4, POPULATION: 2}
+BENCHMARK: {DATASET: cifar10}
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _path() -> Iterator[None]:
+    """Of the workers, which Ray starts."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
+    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+    yield
+    if before is None:
+        del os.environ["PYTHONPATH"]
+    else:
+        os.environ["PYTHONPATH"] = before
+
+
+@pytest.fixture(scope="module")
+def cluster(_path: None) -> Iterator[Cluster]:
+    """A head that takes no work, and two nodes of one core."""
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    for _ in range(2):
+        made.add_node(num_cpus=1)
+    made.wait_for_nodes()
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+def test_a_cluster_that_is_not_there_is_one_line():  # first: later there is one, which auto finds
+    with pytest.raises(InputError, match=r"RAY\.ADDRESS auto: no Ray there") as caught:
+        EXECUTORS.load("ray").of(Resources(address="auto"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def executor(cluster: Cluster) -> Iterator[Executor]:
+    with EXECUTORS.load("ray").of(Resources(address=cluster.address)) as made:
+        yield made
+
+
+def outcomes(executor: Executor, evaluator: Noted, numbers: list[int]) -> list[Any]:
+    made = dict(executor.run(evaluator, [Request(number) for number in numbers]))
+    return [made[position] for position in range(len(numbers))]
+
+
+def test_outcomes_are_those_of_this_process_and_every_one_is_made_once(executor: Executor, tmp_path: Path):
+    found = outcomes(executor, Noted(str(tmp_path)), [*range(12)])
+    assert [outcome.value for outcome in found] == [2.0 * number for number in range(12)]
+    assert all(len(tried(tmp_path, number)) == 1 for number in range(12))
+
+
+def test_a_task_that_fails_three_times_is_an_outcome_that_says_so(executor: Executor, tmp_path: Path):
+    found = outcomes(executor, Noted(str(tmp_path), fails=((1, 2), (2, 99))), [0, 1, 2, 3])
+    assert [outcome.failed for outcome in found] == ["", "", "ZeroDivisionError: no way", ""]
+    assert [outcome.value for outcome in found] == [0.0, 2.0, float("-inf"), 6.0]
+    assert [len(tried(tmp_path, number)) for number in range(4)] == [1, 3, 3, 1]
+
+
+def test_a_task_is_run_again_when_its_worker_dies(executor: Executor, tmp_path: Path):
+    found = outcomes(executor, Noted(str(tmp_path), dies=((1, 2),)), [0, 1, 2])
+    assert [(outcome.value, outcome.failed) for outcome in found] == [(0.0, ""), (2.0, ""), (4.0, "")]
+    assert len(tried(tmp_path, 1)) == 3
+
+
+def test_bad_input_is_the_users_and_not_tried_again(executor: Executor, tmp_path: Path):
+    with pytest.raises(InputError, match="below 0"):
+        outcomes(executor, Noted(str(tmp_path)), [-1])
+    assert len(tried(tmp_path, -1)) == 1
+
+
+def test_whole_jobs_are_mapped(executor: Executor):
+    assert dict(executor.map(cubed, 5, [1, 2, 3])) == {0: 6, 1: 13, 2: 32}
+
+
+# commands ------------------------------------------------------------------------------------------------------------
+
+
+def run(tmp_path: Path, name: str, *words: str) -> Path:
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    main(["--cfg", str(tmp_path / "tiny.yaml"), "--out", str(tmp_path), "NAME", name, *words])
+    return tmp_path / (name + ("_rank" if "--rank" in words else ""))
+
+
+def untimed(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        left_out = ("settings", "executor", "environment", "weights")
+        return {k: untimed(v) for k, v in tree.items() if not k.endswith("_s") and k not in left_out}
+    return [untimed(item) for item in tree] if isinstance(tree, list) else tree
+
+
+def results(folder: Path) -> tuple[Any, Any]:
+    """Records in the order of their index, and the summary; times left out."""
+    records = [untimed(json.loads(line)) for line in (folder / "evaluations.jsonl").read_text().splitlines()]
+    records.sort(key=lambda record: (record.get("evaluator", ""), record["index"]))
+    return records, untimed(json.loads((folder / "summary.json").read_text()))
+
+
+@pytest.fixture(scope="module")
+def by_processes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    os.environ["OMP_NUM_THREADS"] = "1"
+    return results(run(tmp_path_factory.mktemp("processes"), "made", "EXECUTOR", "processes"))
+
+
+@pytest.mark.slow
+def test_a_search_has_the_results_of_processes(cluster: Cluster, tmp_path: Path, by_processes: tuple[Any, Any]):
+    made = run(tmp_path, "made", "EXECUTOR", "ray", "RAY.ADDRESS", cluster.address)
+    assert results(made) == by_processes
+
+
+@pytest.mark.slow
+def test_a_ranking_has_the_results_of_processes(cluster: Cluster, tmp_path: Path):
+    words = ("--rank", "40", "--evaluators", "rmi,params", "EXECUTOR")
+    made = run(tmp_path, "made", *words, "ray", "RAY.ADDRESS", cluster.address)
+    assert results(made) == results(run(tmp_path, "other", *words, "processes"))
+
+
+@pytest.mark.slow
+def test_a_node_that_dies_costs_what_it_was_doing(cluster: Cluster, tmp_path: Path):
+    node = cluster.add_node(num_cpus=2)
+    cluster.wait_for_nodes()
+    with EXECUTORS.load("ray").of(Resources(address=cluster.address)) as executor:
+        found = {}
+        for position, outcome in executor.run(Noted(str(tmp_path), seconds=0.4), [Request(n) for n in range(24)]):
+            found[position] = outcome.value
+            if len(found) == 6:
+                cluster.remove_node(node, allow_graceful=False)
+    assert found == {number: 2.0 * number for number in range(24)}
+    again = sum(len(tried(tmp_path, number)) - 1 for number in range(24))
+    assert 0 <= again <= 2  # what was in flight on two cores
+
+
+@pytest.mark.slow
+def test_a_killed_driver_goes_on(cluster: Cluster, tmp_path: Path, by_processes: tuple[Any, Any]):
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    words = ["--cfg", "tiny.yaml", "--out", ".", "NAME", "made", "EXECUTOR", "ray", "RAY.ADDRESS", cluster.address]
+    records = tmp_path / "made" / "evaluations.jsonl"
+    with subprocess.Popen([sys.executable, "-m", "rminas", *words], cwd=tmp_path, start_new_session=True) as process:
+        end = time.monotonic() + 120
+        while not (records.exists() and len(records.read_bytes().splitlines()) >= 3):
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+    before = records.read_text().splitlines(keepends=True)
+    assert len(before) < len(by_processes[0])
+    made = run(tmp_path, "made", "EXECUTOR", "ray", "RAY.ADDRESS", cluster.address)
+    after = records.read_text().splitlines(keepends=True)
+    assert after[: len(before) - 1] == before[:-1]
+    assert results(made) == by_processes
