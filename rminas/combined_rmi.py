@@ -15,16 +15,18 @@ from common.evaluators import Context, Evaluator, Outcome, make_evaluator
 from common.evaluators.composite import Composite
 from rminas.rmi import RmiSettings, make_rmi
 
-UPDATES = 60
-LAST = 5  # losses whose logarithms are averaged: at one learning rate they jump from update to update
-POWER = 2.0  # of the loss; chosen on development cells, as docs/results/scores.md has it
+# Chosen on development cells, as docs/results/scores.md has it.
+UPDATES = 20
+POWER = 2.0  # of the loss
 
 
 @dataclass(frozen=True)
 class CombinedRmi(Composite):
-    """`combined` - 2 mean of the logarithms of the last 5 RMI losses of a training of 60 updates.
+    """`combined` - 2 mean of the logarithms of the RMI losses after 1, 2, ... 20 updates.
 
-    The training is that of the run's settings but for its length, and of the space's shallow networks
+    The mean over a training says more than its last loss, which jumps from update to update (Ru et al., Speedy
+    Performance Estimation for Neural Architecture Search, NeurIPS 2021, sum training losses for the same reason). The
+    training is that of the run's settings but for its length, and of the space's shallow networks
     (`SearchSpace.shallow`). -inf for an architecture that one of the two finds unusable.
     """
 
@@ -40,7 +42,7 @@ class CombinedRmi(Composite):
 
 def with_loss(combined: np.ndarray, losses: np.ndarray) -> np.ndarray:
     """(...) the values of `CombinedRmi` from those of `combined` (...) and positive losses (..., updates + 1)."""
-    return np.asarray(combined - POWER * np.log(losses[..., -LAST:]).mean(-1))
+    return np.asarray(combined - POWER * np.log(losses[..., 1:]).mean(-1))
 
 
 def make_combined_rmi(context: Context) -> CombinedRmi:
