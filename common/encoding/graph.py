@@ -7,14 +7,20 @@ be read by people. A space gives its graphs once (`SearchSpace.cell_graphs`) and
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from common.encoding.base import Encoding
+from common.encoding.base import EncodedFeatures, Encoding, FeatureSource
+from common.encoding.cache import CachedFeatures
 from common.spaces.base import SearchSpace
 from common.spaces.graphs import ABSENT, CellGraphs
 
+if TYPE_CHECKING:
+    from common.benchmarks.table import BenchmarkTable
+
 ROWS = 16_384  # architectures worked on at once: their arrays stay in the processor's cache
+CACHED_FROM = 100_000  # architectures, which take seconds
 FAR = 1000  # longer than any path
 
 # Kinds of columns by their names, for predictors that weigh kinds; what fits none is a kind of its own.
@@ -53,6 +59,13 @@ class GraphFeatures(Encoding):
     def encode(self, space: SearchSpace, codes: np.ndarray) -> np.ndarray:
         parts = [_stacked(_columns(space, codes[start : start + ROWS])) for start in range(0, len(codes), ROWS)]
         return np.concatenate(parts) if parts else np.empty((0, len(self.columns(space))), dtype=np.float32)
+
+    def source(self, table: BenchmarkTable) -> FeatureSource:
+        """Those of CACHED_FROM architectures and more are kept in a file (common/encoding/cache.py)."""
+        source = super().source(table)
+        if isinstance(source, EncodedFeatures) and len(source) >= CACHED_FROM:
+            return CachedFeatures(source)
+        return source
 
     def columns(self, space: SearchSpace) -> list[str]:
         return [*_columns(space, space.to_codes([space.sample(np.random.default_rng(0))]))]

@@ -9,7 +9,7 @@ import numpy as np
 
 from common.metrics import normal_scores
 from common.predictors.base import Predictor
-from common.predictors.gp import CLIP
+from common.predictors.gp import CLIP, by_blocks
 from common.runs.config import above, at_least, key
 
 
@@ -48,10 +48,17 @@ class Svr(Predictor):
         gamma = 1 / (self.settings.reach * length) if length > 0 else 1.0
         self.model = SVR(C=self.settings.c, epsilon=self.settings.epsilon, gamma=gamma)
         self.model.fit(points, normal_scores(values))
+        self.vectors = self.model.support_vectors_.astype(np.float32)
         on_step(1.0, np.nan)
 
     def predict(self, features: np.ndarray) -> np.ndarray:
-        return self.model.predict(self._scaled(features))
+        return by_blocks(self._predict, features)
+
+    def _predict(self, features: np.ndarray) -> np.ndarray:
+        """As the model does, by matrix products: several times faster."""
+        points = self._scaled(features).astype(np.float32)
+        squares = (points**2).sum(1)[:, None] + (self.vectors**2).sum(1) - 2 * points @ self.vectors.T
+        return np.exp(-self.model.gamma * squares).astype(np.float64) @ self.model.dual_coef_[0] + self.model.intercept_
 
     def _scaled(self, features: np.ndarray) -> np.ndarray:
         return np.clip(self.scaler.transform(features), -CLIP, CLIP)
