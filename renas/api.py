@@ -16,6 +16,7 @@ import numpy as np
 from common.benchmarks import load_benchmark
 from common.budget import Budget
 from common.devices import device_title, pick_device
+from common.drawing import save_found
 from common.errors import InputError
 from common.execution import EXECUTORS, Executor, Resources
 from common.predictors import Predictor, Ranker, load_predictor
@@ -195,6 +196,8 @@ def run(
         folder.write_summary(summary)
         scores = _load_scores(path, records[0]["seed"], len(table)) if experiment.predicts else None
         write_plots(experiment, records, scores, path)
+        if table.space is not None:
+            save_found(table.space, {r["seed"]: table.arch(r["found"]["index"]) for r in records}, path)
     return RunResult(experiment, records, summary, path)
 
 

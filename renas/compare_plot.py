@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from renas.plots import save_figure
+from common.drawing import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

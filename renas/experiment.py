@@ -16,9 +16,10 @@ from common.budget import Budget
 from common.encoding import make_encoding
 from common.errors import InputError
 from common.evaluators.table import TableEvaluator
-from common.metrics import kendall_tau, rank_of, spearman
+from common.metrics import hypervolume, kendall_tau, rank_of, spearman
 from common.predictors import Predictor, Ranker, make_predictor
 from common.search import Evaluation, History, Pool, Strategy, make_strategy, run_search
+from common.search.pareto import ParetoSettings, code_costs, describe_front
 from common.search.time_limit import TimeLimit
 from renas.protocol import Columns
 from renas.settings import EVOLVED, TOPK, EvolvedSettings
@@ -241,7 +242,28 @@ def _run_strategy(experiment: Experiment, seed: int, device: str, on_step: OnSte
     }
     if experiment.seconds is not None:
         record |= {"evaluations": len(rows), "spent_seconds": float(experiment.seconds.values[rows].sum())}
+    if isinstance(experiment.strategy_settings, ParetoSettings):
+        record["front"] = front_of(experiment, rows, experiment.strategy_settings.cost)
     return SeedResult(record)
+
+
+def front_of(experiment: Experiment, rows: Sequence[int], kind: str) -> dict[str, Any]:
+    """The front of evaluated rows by the label, as `describe_front` has it, each member with its reported value too.
+
+    share: of the hypervolume of the front of all usable rows, from their median label and highest cost.
+    """
+    table, label = experiment.table, experiment.columns.label.values
+    assert table.space is not None  # checked when the experiment was made
+    assert table.codes is not None
+    front = describe_front(table.space, [table.arch(row) for row in rows], label[list(rows)], kind)
+    for member in front["members"]:
+        row = table.index_of(table.space.parse(member["arch"]))
+        member["report"] = float(experiment.columns.report.values[row])
+    usable = np.flatnonzero(experiment.usable)
+    costs = code_costs(table.space, table.codes, kind)
+    reference = float(np.median(label[usable])), float(costs[usable].max())
+    found, whole = (hypervolume(label[those], costs[those], *reference) for those in (np.array(rows), usable))
+    return front | {"share": found / whole if whole else math.nan}
 
 
 def make_search(experiment: Experiment, seed: int, device: str) -> Strategy:

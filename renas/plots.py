@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.benchmarks.table import PERCENT
+from common.drawing import draw_front, save_figure
+from common.drawing.figures import new_figure
 from common.metrics import number
-from common.runs import write_atomic
+from common.search.pareto import code_costs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,6 +32,18 @@ def write_plots(experiment: Experiment, records: list[dict[str, Any]], scores: n
     if scores is not None:
         save_figure(draw_predictions(experiment, records[0], scores), folder / "predicted_vs_true")
     save_figure(draw_search(experiment, records), folder / "search")
+    if "front" in records[0]:
+        save_figure(_draw_front(experiment, records), folder / "front")
+
+
+def _draw_front(experiment: Experiment, records: list[dict[str, Any]]) -> Figure:
+    table, label, kind = experiment.table, experiment.columns.label, records[0]["front"]["cost"]
+    assert table.space is not None  # there are fronts
+    assert table.codes is not None
+    costs = code_costs(table.space, table.codes, kind)
+    seeds = [(label.values[record["evaluated"]], costs[record["evaluated"]]) for record in records]
+    true = label.values[experiment.usable], costs[experiment.usable]
+    return draw_front(seeds, kind, _name(label.name, label.unit), true)
 
 
 def draw_predictions(experiment: Experiment, record: dict[str, Any], scores: np.ndarray) -> Figure:
@@ -134,23 +148,8 @@ def random_search(label: np.ndarray, report: np.ndarray, counts: np.ndarray) -> 
 
 
 def _new_figure() -> tuple[Figure, Axes]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.5, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(5.5, 4.5, "constrained")
     return figure, figure.subplots()
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """`path` with .png and with .pdf."""
-
-    def write(form: str, **options: Any) -> None:
-        write_atomic(path.with_suffix(f".{form}"), lambda file: figure.savefig(file, format=form, **options))
-
-    write("png", dpi=120)
-    figure.set_layout_engine("none")  # it has been laid out
-    write("pdf", metadata={"CreationDate": None})  # the same plot is the same file
 
 
 def _name(column: str, unit: str) -> str:

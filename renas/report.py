@@ -15,6 +15,7 @@ from common.metrics import number, summarize_series, with_spread
 if TYPE_CHECKING:
     from renas.experiment import Experiment
 
+PROG = "python -m renas.report"
 AVERAGED = ("kendall_tau", "kendall_tau_labelled", "spearman", "proposed_acc", "train_s", "score_s", "search_s")
 AVERAGED_FOUND = ("valid_acc", "test_acc", "rank", "rank_percent", "regret")
 # Of a record, what only its own line in evaluations.jsonl holds: long lists.
@@ -149,4 +150,26 @@ def _evaluated(summary: dict[str, Any]) -> list[str]:
         )
         if run["ended"]:
             lines.append(f"{'':8s}ended early: {run['ended']}")
+        if "front" in run:
+            lines += front_lines(run["front"])
     return lines
+
+
+def front_lines(front: Mapping[str, Any]) -> list[str]:
+    """The front of one seed for people: cost, value and architecture of each member."""
+    lines = [f"{'':8s}front of {len(front['members'])}, {front['share']:.1%} of the hypervolume of the table's:"]
+    lines += [f"{'':8s}{m['cost']:14,d} {front['cost']}  {m['value']:8.2f}  {m['arch']}" for m in front["members"]]
+    return lines
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Writes finished runs as one page of HTML."""
+    from common.page.command import page_command
+
+    page_command(PROG, argv)
+
+
+if __name__ == "__main__":
+    from common.cli import run_command
+
+    run_command(PROG, main)

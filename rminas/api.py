@@ -15,6 +15,7 @@ import numpy as np
 from common.benchmarks.scores import load_scores
 from common.datasets import data_set
 from common.devices import device_title, pick_device
+from common.drawing import save_found
 from common.errors import InputError
 from common.evaluators import EVALUATORS, Context, Evaluator, make_evaluator
 from common.evaluators.composite import Several, leaves
@@ -29,7 +30,15 @@ from rminas.accuracy import AccuracyTable
 from rminas.config import Config, Optim, Train, load_config
 from rminas.inputs import Inputs, make_search_space
 from rminas.ranking import draw_archs, evaluate_list, joined, split, summarize_ranking
-from rminas.report import as_loss, rank_report, summarize, terminal_report, write_rank_plot, write_search_plot
+from rminas.report import (
+    as_loss,
+    rank_report,
+    summarize,
+    terminal_report,
+    write_front_plot,
+    write_rank_plot,
+    write_search_plot,
+)
 from rminas.rng import rng_for
 from rminas.search import (
     SearchOutcome,
@@ -123,6 +132,8 @@ def run_config(settings: Config, name: str, say: Say = lambda line: None) -> Sea
         summary = summarize(runs, job.shared())
         job.folder.write_summary(summary)
         write_search_plot([*outcomes.values()], settings.rminas.evaluator, job.accuracies, job.folder.path)
+        write_front_plot(job.space, [*outcomes.values()], settings.rminas.evaluator, job.folder.path)
+        save_found(job.space, {seed: outcome.found for seed, outcome in outcomes.items()}, job.folder.path)
         return SearchRun(job.folder.path, summary, outcomes)
 
 

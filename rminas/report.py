@@ -18,9 +18,11 @@ from rminas.forest import WARMUP
 
 if TYPE_CHECKING:
     from common.search import History
+    from common.spaces import SearchSpace
     from rminas.accuracy import AccuracyTable
     from rminas.search import SearchOutcome
 
+PROG = "python -m rminas.report"
 AVERAGED = ("kendall_tau", "kendall_tau_trained", "spearman", "evaluations", "positives", "search_s")
 AVERAGED_FOUND = ("test_acc", "rank", "regret")
 
@@ -87,6 +89,9 @@ def terminal_report(summary: dict[str, Any], folder: Path) -> str:
         why = f"there is {title}" if _unknown(summary) else f"{title} does not hold it"
         lines.append(f"found, without an accuracy: {why}; {cost}")
     rows = ["" if (index := run["found"]["index"]) is None else f" (row {index})" for run in runs]
+    for run in runs:
+        front = run.get("front") or {"members": []}
+        lines += [f"front: {m['cost']:,} {front['cost']}, {m['value']:.4f}: {m['arch']}" for m in front["members"]]
     lines += [f"found by seed {run['seed']}: {run['found']['arch']}{row}" for run, row in zip(runs, rows, strict=True)]
     if (latency := f"{PREDICTED}_latency_ms") in runs[0]["found"]:
         times = ", ".join(f"{number(run['found'][latency]):.1f}" for run in runs)
@@ -237,6 +242,18 @@ def _leaders(scores: np.ndarray) -> np.ndarray:
     return np.maximum.accumulate(np.where(rising, np.arange(len(scores)), 0))
 
 
+def write_front_plot(space: SearchSpace, outcomes: Sequence[SearchOutcome], evaluator: str, folder: Path) -> None:
+    """`front.png` and .pdf: values against the cost that they were traded for; of a search for a front only."""
+    if not outcomes[0].front:
+        return
+    from common.drawing import draw_front, save_figure
+    from common.search.pareto import costs_of
+
+    kind = outcomes[0].front["cost"]
+    seeds = [(o.history.values, costs_of(space, o.history.archs, kind)) for o in outcomes]
+    save_figure(draw_front(seeds, kind, f"-{evaluator}" if evaluator == "rmi" else evaluator), folder / "front")
+
+
 def write_rank_plot(
     histories: Mapping[str, History], summaries: list[dict[str, Any]], accuracies: AccuracyTable, folder: Path
 ) -> None:
@@ -330,3 +347,16 @@ def _figure(columns: int) -> Any:
 
 def _save(figure: Any, path: Path) -> None:
     write_atomic(path, lambda file: figure.savefig(file, format="png", dpi=120))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Writes finished runs as one page of HTML."""
+    from common.page.command import page_command
+
+    page_command(PROG, argv)
+
+
+if __name__ == "__main__":
+    from common.cli import run_command
+
+    run_command(PROG, main)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from common.search import (
     run_search,
 )
 from common.search.limits import Limits
+from common.search.pareto import ParetoSearch, describe_front
 from common.search.screening import INITIAL, Screened, Screening, ScreeningSettings
 from common.spaces.base import SearchSpace
 from rminas.accuracy import AccuracyTable
@@ -40,7 +41,8 @@ class SearchOutcome:
     """A finished search and what was chosen from it.
 
     gave_up: why it ended early; empty if it did not. screened: what its first stage has drawn and kept, where the
-    strategy has one. choose_s: seconds of the choice.
+    strategy has one. choose_s: seconds of the choice. front: the trade-off that a search for one has found
+    (`common.search.pareto.describe_front`); empty for others.
     """
 
     search: FinishedSearch
@@ -48,6 +50,7 @@ class SearchOutcome:
     gave_up: str = ""
     screened: Screened | None = None
     choose_s: float = 0.0
+    front: dict[str, Any] = field(default_factory=dict)
 
     @property
     def history(self) -> History:
@@ -95,7 +98,10 @@ def search(
     found = choose(settings.vote, finished)
     choose_s = time.perf_counter() - started - sum(e.evaluate_s for e in finished.finals)
     screened = strategy.screened if isinstance(strategy, Screening) else None
-    return SearchOutcome(finished, found, gave_up, screened, choose_s)
+    front = {}
+    if isinstance(strategy, ParetoSearch):
+        front = describe_front(space, done.history.archs, done.history.values, strategy.settings.cost)
+    return SearchOutcome(finished, found, gave_up, screened, choose_s, front)
 
 
 def make_search(
@@ -214,6 +220,7 @@ def summarize_seed(outcome: SearchOutcome, accuracies: AccuracyTable) -> dict[st
         "kendall_tau_scores": kendall_tau(judged.scores[known & usable], accuracy[known & usable]),
         "cheap_slope": judged.weighing.slope,
         "stages": summarize_stages(outcome, accuracies),
+        "front": outcome.front,
     }
 
 

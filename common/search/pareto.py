@@ -89,6 +89,16 @@ def expected_gain(
     return gains
 
 
+def describe_front(space: SearchSpace, archs: list[Any], values: np.ndarray, kind: str) -> dict[str, Any]:
+    """The front of what was evaluated, for a record: cost, and its members with value (n,) and cost, cheapest first."""
+    costs = costs_of(space, archs, kind)
+    members = [
+        {"arch": space.format(archs[place]), "value": float(values[place]), "cost": int(costs[place])}
+        for place in pareto_front(values, costs)
+    ]
+    return {"cost": kind, "members": members}
+
+
 def code_costs(space: SearchSpace, codes: np.ndarray, kind: str) -> np.ndarray:
     """(n,) float64 FLOPs or parameters."""
     flops, params = space.total_costs(codes)
