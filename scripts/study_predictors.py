@@ -360,13 +360,13 @@ def report() -> None:
         "samples of labels. `auto` is a weighted mean of `boosting`, `extra_trees`, `gp` and `svr`. Labels are either "
         "the validation accuracy of one training (the honest protocol) or, for comparison with published numbers, what "
         "is ordered itself. n says how many samples the time allowed.\n",
-        "**What was looked at when.** Columns, kernel, members and weights were chosen on 2026-11-28 on development "
-        "tables alone: NAS-Bench-201 CIFAR-10 and NAS-Bench-Macro with seeds from 100, and the surrogate accuracies "
-        "of 1,218 DARTS genotypes. For NAS-Bench-201 CIFAR-10 (seeds from 0) and NAS-Bench-101 this is a **second look**: "
-        "an earlier `auto`, the plain mean of one boosting, extra trees and a process with one scale, had been "
-        "measured on them (records of the former at revision 1a54951). That it fell short on NAS-Bench-101 is why columns that "
-        "had been left out on the evidence of NAS-Bench-201 were tried again, on the development tables. The other sets "
-        "had not been looked at with this study before.\n",
+        "**What was looked at when.** Columns, kernel, members and weights were chosen on 2026-11-28 on "
+        "development tables alone: NAS-Bench-201 CIFAR-10 and NAS-Bench-Macro with seeds from 100, and the "
+        "surrogate accuracies of 1,218 DARTS genotypes. For NAS-Bench-201 CIFAR-10 (seeds from 0) and NAS- "
+        "Bench-101 this is a **second look**: an earlier `auto`, the plain mean of one boosting, extra trees and a "
+        "process with one scale, had been measured on them (records of the former at revision 1a54951). That it "
+        "fell short on NAS-Bench-101 is why columns that had been left out on the evidence of NAS-Bench-201 were "
+        "tried again, on the development tables. The other sets had not been looked at with this study before.\n",
         noise(),
         tried(),
     ]
