@@ -30,6 +30,7 @@ FAST: dict[str, dict[str, Any]] = {
     "lenet": {"num_epochs": 3},
     "boosting": {"models": 2, "max_iter": 100},
     "ensemble": {"members": "extra_trees,gp"},
+    "auto": {"members": "extra_trees*0.5,gp*1.5,svr*0.5"},
 }  # settings with which a member is fitted in a moment
 
 
