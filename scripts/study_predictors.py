@@ -466,7 +466,7 @@ def section(chosen: StudySet, records: list[dict[str, Any]], ablation: bool) -> 
                 ["our goal", *(f"{dict(zip(chosen.sizes, chosen.goals, strict=True))[size]:.3f}" for size in sizes)]
             )
         if not ablation:
-            text += f"\nOf `{methods[0]}`, the {K} architectures with the highest scores: mean [95 % bootstrap interval].\n\n"
+            text += f"\nOf `{methods[0]}`, the {K} with the highest scores: mean [95 % bootstrap interval].\n\n"
             text += row(["labels", *map(str, sizes)]) + row(["---"] * (len(sizes) + 1))
             for metric, meaning in (
                 ("precision", f"precision@{K}"),
