@@ -22,10 +22,10 @@ COLOURS = {
     "end": ("#3b3b3b", "#3b3b3b", "white"),
     "sum": ("white", "#3b3b3b", "black"),
     "conv": ("#8fb8de", "#2f5d8a", "black"),
-    "light": ("#cfe2f3", "#2f5d8a", "black"),
-    "pool": ("#f7d9a8", "#a86f12", "black"),
+    "light": ("#dcebf7", "#2f5d8a", "black"),
+    "pool": ("#f0c27f", "#a86f12", "black"),
     "skip": ("white", "#7f7f7f", "black"),
-    "other": ("#dcdcdc", "#5a5a5a", "black"),
+    "other": ("#cdcdcd", "#5a5a5a", "black"),
 }
 FONT, TITLE_FONT = 9.0, 10.0  # points
 BOX_HEIGHT, ROUND = 0.29, 0.27  # inches: of boxes, diameter of sums

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 SWEEPS = 24
-SETTLING = 60
-STRAIGHT = 4.0  # how much more a passing edge wants to go straight on
+SETTLING = 200
+STRAIGHT = 16.0  # how much more a passing edge wants to go straight on
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,8 @@ def _settled(
 ) -> dict[str, float]:
     """Heights at which every node is near the middle of its neighbours, and no two are nearer than they have room."""
 
-    def pull(name: str) -> float:
-        return STRAIGHT if room[name] == thin else 1.0
+    def pull(name: str, other: str) -> float:
+        return STRAIGHT if room[name] == room[other] == thin else 1.0
 
     y: dict[str, float] = {}
     for row in rows:
@@ -123,7 +123,7 @@ def _settled(
             wanted = []
             for name in row:
                 others = [*before.get(name, ()), *after.get(name, ())]
-                weights = [pull(name) * pull(other) for other in others]
+                weights = [pull(name, other) for other in others]
                 at = sum(weight * y[other] for weight, other in zip(weights, others, strict=True))
                 wanted.append(at / sum(weights) if others else y[name])
             for name, height in zip(row, _spread(wanted, [room[name] for name in row]), strict=True):
