@@ -120,7 +120,7 @@ def test_what_needs_neither_images_nor_a_teacher_loads_none(evaluator: str, own:
     assert not (done.folder / "inputs.json").exists()
     one = done.summary["runs"][0]
     assert one["positives"] == 2
-    assert set(one["chosen_by"]) == {"sum", "greedy", "index", "model", "best"}
+    assert set(one["chosen_by"]) == {"sum", "greedy", "index", "model", "best", "smoothed"}
     history = done.histories[0]
     if evaluator == "params":  # what is found is large
         space = rminas.make_space("nasbench201", channels=2, cells_per_stage=1, image_size=8)
