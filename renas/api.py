@@ -187,6 +187,7 @@ def run(
             tell(f"{path}: {len(wanted) - len(missing)} of {len(wanted)} seeds are already there")
         where_run = EXECUTORS.load(executor).of(Resources(jobs, ray_address))
         for result in _results(experiment, missing, wanted, torch_device.type, where_run):
+            folder.check_place()
             _save(path, result)  # before the record: a recorded seed is complete
             folder.append({**result.record, "device": device_title(torch_device)})
         # As read back, so that the report of a resumed run is made from exactly what the files hold.

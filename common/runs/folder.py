@@ -33,6 +33,7 @@ class RunFolder:
 
     path: Path
     lock: FolderLock | None = field(default=None, repr=False, compare=False)
+    place: os.stat_result | None = field(default=None, repr=False, compare=False)  # of the folder when it was opened
 
     @classmethod
     def open(
@@ -57,7 +58,7 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot write into {path}: {error.strerror or error}") from None
-        folder = cls(path, lock_folder(path, setting) if alone else None)
+        folder = cls(path, lock_folder(path, setting) if alone else None, path.stat())
         try:
             folder.pin(file, config, free, setting)
         except BaseException:
@@ -143,13 +144,26 @@ class RunFolder:
         return found
 
     def append(self, record: dict[str, Any]) -> None:
-        """Adds one finished evaluation; it is on disk when this returns."""
+        """Adds one finished evaluation; it is on disk when this returns. Raises InputError as `check_place`."""
+        self.check_place()
         with (self.path / RECORDS).open("ab") as file:
             file.write((json.dumps(plain(record)) + "\n").encode())
             file.flush()
             os.fsync(file.fileno())
 
+    def check_place(self) -> None:
+        """Raises InputError where the folder has been moved or replaced: what is written by its name would lie in
+        another one.
+        """
+        try:
+            there = self.path.stat()
+        except OSError:
+            there = None
+        if self.place is not None and (there is None or not os.path.samestat(self.place, there)):
+            raise InputError(f"{self.path} was moved or replaced while it was in use; put it back, and start again")
+
     def write_summary(self, summary: dict[str, Any]) -> None:
+        self.check_place()
         write_json(self.path / SUMMARY, summary)
 
     @staticmethod
