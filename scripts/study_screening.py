@@ -29,7 +29,7 @@ PROG = "python scripts/study_screening.py"
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, PAGE = ROOT / "docs/results/screening", ROOT / "docs/results/screening.md"
 SEEDS, FIRST_DEVELOPED, DEVELOPED = 10, 100, 4
-STRETCH_S = 60.0  # of the published search that is measured
+STRETCH_S = 40.0  # of the published search that is measured
 UPDATES, EVALUATIONS = 150, 220  # of a published candidate; of a search that ended (docs/rminas.md)
 
 
