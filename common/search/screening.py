@@ -28,7 +28,7 @@ FREE = "flops"  # what the thousands are screened by, where nothing else is give
 
 @dataclass(frozen=True)
 class ScreeningSettings(ActiveSettings):
-    """The defaults were chosen on NAS-Bench-201 (CIFAR-10) and NAS-Bench-Macro: docs/results/screening.md."""
+    """The defaults were chosen on NAS-Bench-201 (CIFAR-10): docs/results/screening.md."""
 
     initial: int = key(15, "architectures to begin with, of those that were kept", at_least(2))
     kappa: float = key(1.0, "as for `active`; scores have less noise than accuracies", at_least(0))
