@@ -241,8 +241,10 @@ def test_a_screening_config_is_searched_without_a_teacher(
         "RMINAS.MAX_EVALUATIONS": 9, "OUT_DIR": tmp_path,
     }  # fmt: skip
     config = read_config(CONFIGS[name], [])[0]
-    said |= SMALL_IN[config.space.name] | {"DATA.PATH": images[config.data.name]}
-    if config.space.name == "macro" or config.data.name != "cifar10":
+    said |= SMALL_IN[config.space.name]
+    if config.data.name in images:
+        said["DATA.PATH"] = images[config.data.name]
+    if config.space.name == "macro" or config.data.name not in ("cifar10", "digits"):
         said["BENCHMARK.PATH"] = tables[config.space.name]
     words = ("--cfg", str(CONFIGS[name]), *(str(word) for pair in said.items() for word in pair))
     assert run(words) == 0

@@ -230,6 +230,7 @@ def test_the_archives_nasbench201_configs_and_digits_ship():
         "nb201_imagenet16",
         "nb201_digits",
         "nb201_digits_fast",
+        "nb201_digits_screen",
         "nb201_cifar10_screen",
         "nb201_cifar100_screen",
         "nb201_imagenet16_screen",
@@ -243,7 +244,7 @@ def test_the_screening_has_defaults_of_its_own_behind_what_is_said(tmp_path):
     for path in (ROOT / "configs").glob("*_screen.yaml"):
         made = read_config(path, [])[0]
         assert (made.rminas.strategy, made.rminas.evaluator) == ("screening", "steady")
-        assert made.benchmark.dataset in ("", "imagenet16_120")
+        assert made.benchmark.dataset in ("", "imagenet16_120", "cifar10")
 
 
 @pytest.mark.parametrize(("dataset", "batch"), [("cifar10", 128), ("cifar100", 128), ("imagenet", 32)])
