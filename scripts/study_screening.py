@@ -51,7 +51,7 @@ TASKS = {
         "nasbench201/accuracy_full.csv", 73.30),
     "nb201_imagenet16": Task("NAS-Bench-201, ImageNet16-120 by a stand-in (Tiny-ImageNet, other classes)",
         "nb201_imagenet16_screen", "tiny_imagenet/tiny_imagenet120_32px.npz", "nasbench201/accuracy_full.csv", 46.3),
-    "nb201_digits": Task("NAS-Bench-201, digits (accuracies on CIFAR-10 by AnalogNAS-Bench)", "nb201_digits_screen", "", ""),
+    "nb201_digits": Task("NAS-Bench-201, digits (accuracies of AnalogNAS-Bench)", "nb201_digits_screen", "", ""),
     "macro_cifar10": Task("NAS-Bench-Macro, CIFAR-10", "macro_cifar10_screen", "cifar/cifar10_subset.npz",
         "nasbench_macro/nas-bench-macro_cifar10.json"),
     "darts_cifar10": Task("DARTS, CIFAR-10", "darts_cifar10_screen", "cifar/cifar10_subset.npz", ""),
