@@ -103,6 +103,7 @@ def run(
     executor: str = "processes",
     ray_address: str = "",
     device: str = "auto",
+    tracker: str = "",
     out: str | Path | None = None,
     tell: Callable[[str], object] = lambda said: None,
 ) -> RunResult:
@@ -126,7 +127,8 @@ def run(
         seed, seeds: the first seed, and how many, counted up. jobs: of them at a time, in processes of their own that
             share the cores; another number of threads gives other rounding errors. executor: where they run
             (`common.execution`), ray_address: of the cluster for "ray".
-        device: auto, cpu or cuda. out: the run folder, by default runs/renas/<name made from the settings>.
+        device: auto, cpu or cuda. tracker: see `RunFolder.track`.
+        out: the run folder, by default runs/renas/<name made from the settings>.
         tell: gets a line for people now and then.
     Raises: InputError for bad input, before anything is trained or written.
     """
@@ -182,6 +184,7 @@ def run(
     wanted = range(seed, seed + seeds)
     with RunFolder.open(path, where | config, free=FREE) as folder:
         done = {record["seed"] for record in folder.records(partial(check_record, experiment))}
+        folder.track(tracker)
         missing = [each for each in wanted if each not in done]
         if len(missing) < len(wanted):
             tell(f"{path}: {len(wanted) - len(missing)} of {len(wanted)} seeds are already there")

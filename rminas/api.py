@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 CONFIG_FILE, INPUTS_FILE = "config.yaml", "inputs.json"
 # What another start of the same run may change: the results of a seed do not depend on these.
-FREE = ("NAME", "OUT_DIR", "RNG_SEED", "SEEDS", "DEVICE", "RAY")
+FREE = ("NAME", "OUT_DIR", "RNG_SEED", "SEEDS", "DEVICE", "RAY", "TRACKER")
 SETTING = "OUT_DIR or NAME"  # where the user chooses the folder
 COMPARED = ("params", "flops")  # what the config's evaluator is ranked beside
 FINAL = "final"  # stage of the records of finalists
@@ -234,6 +234,7 @@ class _Job:
         if checksums := self.inputs.checksums():
             self.folder.pin(INPUTS_FILE, checksums, setting=SETTING)
         self.records = self.folder.records()
+        self.folder.track(self.settings.tracker)
 
     def evaluator(self, name: str, seed: int) -> Evaluator:
         made = self._evaluators.get((name, seed))

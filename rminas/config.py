@@ -20,6 +20,7 @@ from common.runs import config as settings
 from common.runs.config import SEED, Dialects, above, at_least, between, key, keys_of, member_of, nested, one_of
 from common.search import STRATEGIES
 from common.spaces import SPACES
+from common.trackers import TRACKERS
 from rminas.elections import ELECTIONS
 
 # What differs from the defaults below (those of NAS-Bench-201), by space: the published settings (RMI-NAS, archive and
@@ -211,6 +212,9 @@ class Config:
         "how candidates are evaluated: serial, processes, together (as one fused network), ray, your own; auto: by "
         "device",
         member_of(("auto", *EXECUTORS)),
+    )
+    tracker: str = key(
+        "", "shows curves while it runs: tensorboard, or your own; empty: none", member_of(("", *TRACKERS))
     )
     ray: Ray = Ray()
     space: Space = Space()

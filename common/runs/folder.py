@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.errors import InputError
 from common.inputs import LINE, parse_json, read_json, read_yaml, short, size_of
 from common.runs.files import plain, write_atomic, write_json
 from common.runs.lock import LOCK_FILE, FolderLock, lock_folder
+
+if TYPE_CHECKING:
+    from common.trackers.base import Tracker
 
 CONFIG, RECORDS, SUMMARY = "config.json", "evaluations.jsonl", "summary.json"
 
@@ -34,6 +37,7 @@ class RunFolder:
     path: Path
     lock: FolderLock | None = field(default=None, repr=False, compare=False)
     place: os.stat_result | None = field(default=None, repr=False, compare=False)  # of the folder when it was opened
+    trackers: list[Tracker] = field(default_factory=list, repr=False, compare=False)  # that are shown every record
 
     @classmethod
     def open(
@@ -68,6 +72,8 @@ class RunFolder:
 
     def close(self) -> None:
         """Lets other processes have the folder, as the end of this process does; closing it again does nothing."""
+        while self.trackers:
+            self.trackers.pop().close()
         if self.lock is not None:
             self.lock.release()
             object.__setattr__(self, "lock", None)
@@ -146,10 +152,26 @@ class RunFolder:
     def append(self, record: dict[str, Any]) -> None:
         """Adds one finished evaluation; it is on disk when this returns. Raises InputError as `check_place`."""
         self.check_place()
+        record = plain(record)
         with (self.path / RECORDS).open("ab") as file:
-            file.write((json.dumps(plain(record)) + "\n").encode())
+            file.write((json.dumps(record) + "\n").encode())
             file.flush()
             os.fsync(file.fileno())
+        for tracker in self.trackers:
+            tracker.add(record)
+
+    def track(self, name: str) -> None:
+        """Has a tracker (`common.trackers`, or `my_module:MyTracker`; empty for none) show all records, now and later.
+
+        Raises: InputError where there is none of that name, or it cannot be had.
+        """
+        if name:
+            from common.trackers import TRACKERS
+
+            tracker = TRACKERS.load(name)(self.path)
+            self.trackers.append(tracker)
+            for record in self.records():
+                tracker.add(record)
 
     def check_place(self) -> None:
         """Raises InputError where the folder has been moved or replaced: what is written by its name would lie in
