@@ -17,6 +17,8 @@ from typing import Any
 import records
 from paper_tables import TABLES as PAPER_TABLES
 from paper_tables import PaperTable, listing_page
+from tables_renas import DATASETS, FOUND_201, LABELS, accuracy, on_201, tau
+from tables_rminas import PUBLISHED as RMI_PUBLISHED
 
 from common.cli import OneLineParser, run_command
 from common.errors import InputError
@@ -26,22 +28,7 @@ from common.runs import write_atomic
 PROG = "python scripts/make_tables.py"
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs/results"
-RENAS, RMINAS = RESULTS / "renas", RESULTS / "rminas"
-
-# What the papers printed. ReNAS (Xu et al., CVPR 2021): NAS-Bench-201 test accuracy of the found cell, and
-# NAS-Bench-101 test accuracy and rank of the found cell for its six variants. RMI-NAS (Zheng et al., CVPR 2022):
-# NAS-Bench-201.
-PAPER_SEARCHES = {"cifar10": "93.99 ± 0.25", "cifar100": "72.12 ± 0.79"}
-PAPER_RMI_CIFAR10 = "94.28 ± 0.10"
-DEFAULT_VARIANT = 4
-PAPER_VARIANTS = (
-    "92.36 ± 0.27 (16.93)",
-    "93.03 ± 0.21 (6.09)",
-    "93.43 ± 0.26 (1.50)",
-    "93.90 ± 0.21 (0.04)",
-    "93.48 ± 0.18 (1.21)",
-    "93.95 ± 0.11 (0.02)",
-)
+RMINAS = RESULTS / "rminas"
 
 Link = Callable[[Path], str]  # a file of ours as the address that the document with the table must use
 
@@ -93,13 +80,14 @@ def headline_table(link: Link) -> str:
         "| method | images | what it costs | Kendall tau | found, test % (n) | published |",
         "|---|---|---|---|---|---|",
     ]
-    for dataset, paper in PAPER_SEARCHES.items():
-        file = RENAS / f"nasbench201_{dataset}.json"
-        s = _read(file)
+    for dataset in DATASETS:
+        kept, published = records.read(on_201(dataset).name), FOUND_201[dataset]
         lines.append(
-            f"| [ReNAS]({link(file)}) | {dataset} | {s['n_train']} + 10 trained cells "
-            f"| {_pm(s, 'kendall_tau', 3)} | **{_pm(s, 'test_acc', 2)}** ({s['n']}) | {paper} |"
+            f"| [ReNAS]({link(RESULTS / 'papers.md')}#renas-201) | {dataset} | {LABELS} + 10 trained cells "
+            f"| {records.spread(tau(kept), 3)} | **{accuracy(kept, 'found')}** ({len(kept.records)}) "
+            f"| {published[0]:.2f} ± {published[1]:.2f} |"
         )
+    published = RMI_PUBLISHED["RMI-NAS"][0]["cifar10"]
     for name, what in (
         ("nb201_60updates", "RMI-NAS, 60 of 150 updates"),
         ("nb201_cifar10_fast", "RMI-NAS, raced, with size"),
@@ -109,7 +97,8 @@ def headline_table(link: Link) -> str:
         updates = sum(run["updates"] for run in s["runs"]) / s["n"]
         lines.append(
             f"| [{what}]({link(file)}) | {s['dataset']} | {updates:,.0f} updates of small networks "
-            f"| {_pm(s, 'kendall_tau', 3)} | **{_pm(s, 'test_acc', 2)}** ({s['n']}) | {PAPER_RMI_CIFAR10} |"
+            f"| {_pm(s, 'kendall_tau', 3)} | **{_pm(s, 'test_acc', 2)}** ({s['n']}) "
+            f"| {published[0]:.2f} ± {published[1]:.2f} |"
         )
     return "\n".join([*lines, *_search_rows(link), *_predictor_rows(link), *_score_rows(link)])
 
@@ -163,41 +152,6 @@ def _score_rows(link: Link) -> list[str]:
             ("params", "the number of parameters", "nothing"),
         )
     ]
-
-
-# ReNAS -------------------------------------------------------------------------------------------------------------
-
-
-def searches_table(link: Link) -> str:
-    lines = [
-        "| data set | trained on, reported | n | found, test % | paper, test % | best of the 424 alone, test % "
-        "| Kendall tau | labelled cells only |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for dataset, paper in PAPER_SEARCHES.items():
-        s = _summary(f"nasbench201_{dataset}")
-        lines.append(
-            f"| {dataset} | {s['label']}, {s['report']} | {s['n']} | **{_pm(s, 'test_acc', 2)}** | {paper} "
-            f"| {_random(s)} | {_pm(s, 'kendall_tau', 3)} | {_pm(s, 'kendall_tau_labelled', 3)} |"
-        )
-    return "\n".join([*lines, "", _provenance(_summary("nasbench201_cifar10"), link)])
-
-
-def variants_table(link: Link) -> str:
-    lines = [
-        "| variant | features | loss | n | Kendall tau | found, test % | the ten proposed, test % "
-        "| paper, NAS-Bench-101: test % (rank %) |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for number, paper in enumerate(PAPER_VARIANTS, start=1):
-        s = _summary("nasbench201_cifar10" if number == DEFAULT_VARIANT else f"variant_{number}")
-        features = "type matrix" if number % 2 else "full tensor"
-        loss = ("MSE", "ranking", "ranking + continuity")[(number - 1) // 2]
-        lines.append(
-            f"| ReNAS-{number} | {features} | {loss} | {s['n']} | {_pm(s, 'kendall_tau', 3)} | {_pm(s, 'test_acc', 2)} "
-            f"| {_pm(s, 'proposed_acc', 2)} | {paper} |"
-        )
-    return "\n".join([*lines, "", _provenance(_summary("variant_1"), link)])
 
 
 # RMI-NAS -----------------------------------------------------------------------------------------------------------
@@ -299,21 +253,12 @@ def _page_of(table: PaperTable, link: Link) -> str:
 
 TABLES: dict[str, Callable[[Link], str]] = {
     "headline": headline_table,
-    "searches": searches_table,
-    "variants": variants_table,
     "rmi_searches": rmi_searches_table,
     "rmi_rankings": rmi_rankings_table,
     "revisions": revisions_table,
     "papers": lambda link: listing_page(),
     **{table.name: partial(_page_of, table) for table in PAPER_TABLES if table.page},
 }
-
-
-def _summary(name: str) -> dict[str, Any]:
-    file = RENAS / f"{name}.json"
-    if not file.exists():
-        raise InputError(f"{file} is missing: run scripts/reproduce_renas.py first")
-    return _read(file)
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -328,22 +273,6 @@ def _pm(summary: dict[str, Any], key: str, digits: int) -> str:
 
 def _spread(mean: float, std: float, n: int, digits: int) -> str:
     return with_spread(mean, std, n, digits, sign="±")
-
-
-def _random(summary: dict[str, Any]) -> str:
-    """What choosing by label among the training cells gives without any predictor."""
-    mean, std = mean_std(run["best_trained"]["test_acc"] for run in summary["runs"])
-    return f"{mean:.2f} ± {std:.2f}"
-
-
-def _provenance(summary: dict[str, Any], link: Link) -> str:
-    environment = summary["environment"]
-    return (
-        f"Mean ± sample standard deviation over n seeds, {summary['n_train']} training cells; data: "
-        f"{summary['source']['title']}, SHA-256 {summary['source']['sha256'][:16]}…; revision "
-        f"{environment['revision']}, torch {environment['torch']}, {environment['device']}. "
-        f"[Summaries]({link(RENAS)}/)."
-    )
 
 
 if __name__ == "__main__":

@@ -351,7 +351,8 @@ def write_ceilings(data: Path) -> None:
 # the page ------------------------------------------------------------------------------------------------------------
 
 
-def report() -> None:
+def page() -> str:
+    """docs/results/predictors.md, from the records."""
     parts = [
         "# Predictors by number of labels\n",
         "Written by `python scripts/study_predictors.py report` from the records in [predictors/](predictors/); "
@@ -374,7 +375,7 @@ def report() -> None:
         for ablation in (False, True):
             if records := records_of(f"{name}_ablation" if ablation else name):
                 parts.append(section(SETS[name], records, ablation))
-    write_atomic(PAGE, lambda file: file.write("\n".join(parts).encode()))
+    return "\n".join(parts)
 
 
 def noise() -> str:
@@ -501,7 +502,7 @@ def main() -> None:
         write_ceilings(args.data)
         return
     if args.verb == "report":
-        report()
+        write_atomic(PAGE, lambda file: file.write(page().encode()))
         return
     for name in args.sets:
         if name not in SETS:

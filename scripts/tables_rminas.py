@@ -245,19 +245,18 @@ def nb201_page() -> str:
         [
             *lines,
             "",
-            "Test accuracy in %: here (n); what was published, and the difference. Made here on the official "
-            "accuracies, whose best cells are in the last row. *cited*: not run here.",
+            "Test accuracy in %: here (n); what was published (here less that). Made here on the official accuracies, "
+            "whose best cells are in the last row. *cited*: not run here.",
         ]
     )
 
 
 def _cell(here: Sequence[float], published: tuple[float, float] | None) -> str:
-    told = "" if published is None else f"; {_told(published)}"
+    told = f"published {_told(published)}" if published else ""
     if not here:
-        return f"; {_told(published)}" if published else ""
-    return f"**{spread(here, 2)}** ({len(here)}){told}" + (
-        f", {difference(here, published[0], 2)}" if published else ""
-    )
+        return told
+    less = f" ({difference(here, published[0], 2)})" if published else ""
+    return "; ".join(filter(None, [f"**{spread(here, 2)}** ({len(here)})", told + less]))
 
 
 def _nb201_rows() -> Iterator[tuple[str, str, dict[str, str]]]:
@@ -403,7 +402,7 @@ def _costs() -> Iterator[tuple[str, ...]]:
             found, budget = summary["members"][member], summary["budget"]
             gflop = trained * budget * 200
             seen = spread(found["final_report"], 2)
-            yield title, f"{found['seconds']:.1f}", "not counted", f"{budget}, 200", f"{gflop:,.0f}", seen
+            yield title, f"{found['seconds']:.2f}", "not counted", f"{budget}, 200", f"{gflop:,.0f}", seen
 
 
 def _rmi_searches() -> dict[str, Lines]:

@@ -28,9 +28,9 @@ def test_every_table_stands_in_one_page():
 
 
 def test_links_of_a_table_follow_its_page():
-    made = make_tables.with_tables("<!-- table searches -->\n<!-- end searches -->", ROOT / "docs")
-    assert "(results/renas/)" in made
-    assert "(docs/results/renas/)" in make_tables.with_tables(made, ROOT)
+    made = make_tables.with_tables("<!-- table rmi_rankings -->\n<!-- end rmi_rankings -->", ROOT / "docs")
+    assert "(results/rminas/rank_" in made
+    assert "(docs/results/rminas/rank_" in make_tables.with_tables(made, ROOT)
 
 
 def test_a_missing_summary_is_an_error_and_not_a_missing_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -43,20 +43,20 @@ def test_the_command_rewrites_what_is_out_of_date_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     page = tmp_path / "page.md"
-    page.write_text("<!-- table searches -->\nold\n<!-- end searches -->\n")
+    page.write_text("<!-- table renas-201 -->\nold\n<!-- end renas-201 -->\n")
     monkeypatch.setattr(sys, "argv", ["make_tables", str(page)])
     make_tables.main()
     assert "rewritten" in capsys.readouterr().out
-    assert "| cifar100 |" in page.read_text()
+    assert "| CIFAR-100 |" in page.read_text()
     make_tables.main()
     assert "up to date" in capsys.readouterr().out
 
 
 def test_a_table_is_made_anew_and_the_rest_left_alone():
-    text = "before\n<!-- table searches -->\nold\n<!-- end searches -->\nafter\n"
+    text = "before\n<!-- table renas-201 -->\nold\n<!-- end renas-201 -->\nafter\n"
     made = make_tables.with_tables(text)
-    assert made.startswith("before\n<!-- table searches -->\n| data set |")
-    assert made.endswith("<!-- end searches -->\nafter\n")
+    assert made.startswith("before\n<!-- table renas-201 -->\n| images |")
+    assert made.endswith("<!-- end renas-201 -->\nafter\n")
     assert "old" not in made
 
 

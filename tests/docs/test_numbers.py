@@ -1,0 +1,90 @@
+"""Where the numbers in README and docs/results come from: committed records, of clean revisions, and nothing else."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import make_tables  # noqa: E402
+import records  # noqa: E402
+import report_scores  # noqa: E402
+import study_predictors  # noqa: E402
+import study_search  # noqa: E402
+
+RESULTS = ROOT / "docs/results"
+PAGES = sorted(RESULTS.glob("*.md"))
+# Pages that a script makes whole. Those of whom only the tables between marks are made are held to them by
+# tests/tables; their prose has no numbers of its own (below).
+WHOLE = {
+    "predictors.md": study_predictors.page,
+    "scores.md": lambda: report_scores.write_report(RESULTS / "scores"),
+    "search.md": study_search.page,
+}
+SLOW = ("scores.md",)  # draws samples anew
+# Made from run folders that were not kept, as docs/results/README.md says: to be replaced, not to be added to.
+NOT_KEPT = ("bench_renas.md", "bench_rminas_cpu.md", "rminas.md", "rminas_size.md")
+# Numbers that are no results: versions, the best accuracies of the tables, what a budget is.
+FACTS = {"3.10", "0.1", "94.07", "94.37", "73.51", "47.31"}
+# Summaries of a changed tree, made before it was a rule that there be none. Take out what is made again; add nothing.
+CHANGED = {
+    "predictors/nb201_cifar10",
+    "rminas/rank_darts_cut",
+    "rminas/rank_macro_cut",
+    "rminas/rank_nb201_published",
+    "rminas/rank_nb201_shallow",
+    "rminas/search_darts_cut",
+    "rminas/search_nb201_100x20_model",
+    "rminas/search_nb201_20updates_s10",
+    "rminas/search_nb201_20updates_s7",
+    "rminas/search_nb201_20updates_size",
+    "rminas/search_nb201_60x30_model",
+    "rminas/search_nb201_cifar10_fast",
+    "rminas/search_nb201_digits_100x20_model",
+    "rminas/search_nb201_digits_fast",
+    "rminas/search_nb201_digits_raced",
+    "scores/macro",
+    "scores/nb101",
+}
+
+
+def prose(page: Path) -> str:
+    """A page without its made tables and its blocks of commands."""
+    text = page.read_text(encoding="utf-8")
+    text = re.sub(r"<!-- table (\S+) -->\n.*?<!-- end \1 -->", "", text, flags=re.DOTALL)
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in WHOLE]
+)
+def test_a_page_is_what_its_records_make(name: str):
+    if (RESULTS / name).exists():
+        assert WHOLE[name]() == (RESULTS / name).read_text(encoding="utf-8")
+
+
+def test_every_page_of_results_is_made_from_what_is_committed():
+    made = {*make_tables.documents(), *(RESULTS / name for name in WHOLE)}
+    assert {page.name for page in {*PAGES} - made} == {*NOT_KEPT}
+    told = (RESULTS / "README.md").read_text(encoding="utf-8")
+    assert all(f"[{name}]({name})" in told for name in NOT_KEPT)
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", RESULTS / "README.md", RESULTS / "papers.md"], ids=str)
+def test_prose_beside_made_tables_has_no_numbers_of_its_own(page: Path):
+    found = {*re.findall(r"(?<![\w.])\d*\.\d+(?![\w.])", prose(page))}
+    assert found <= FACTS, f"{page.name}: {', '.join(sorted(found - FACTS))}: put it into a table made from results"
+
+
+def test_no_results_of_a_changed_tree_are_added():
+    rows = re.findall(r"^\| \[(\S+)\]\(\S+\) \| .* \| (\S.*) \|$", make_tables.revisions_table(str), re.MULTILINE)
+    assert {name for name, _ in rows} == CHANGED
+    for file in records.RECORDS.rglob("*.gz"):
+        kept = records.read(file.relative_to(records.RECORDS).as_posix().removesuffix(".jsonl.gz"))
+        assert kept.revisions
+        assert not any("+" in revision for revision in kept.revisions), file
