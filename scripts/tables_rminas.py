@@ -280,6 +280,13 @@ def _nb201_rows() -> Iterator[tuple[str, str, dict[str, str]]]:
                 cells[dataset] = _cell(summary["members"][member]["final_report"], None)
                 cost = f"{summary['budget']} cells, 200 epochs"
         yield title, cost, cells
+    screened = {}
+    for dataset in DATASETS:
+        summary = _summary(f"screening/nb201_{dataset.removesuffix('_120')}_screening")
+        if summary is not None:
+            screened[dataset] = _cell([run["found"]["test_acc"] for run in summary["runs"]], None)
+    if screened:
+        yield "screening by training-free scores", "no trained cell", screened
     for title in ("DARTS-V2", "GDAS", "FairNAS"):
         cited, seconds = PUBLISHED[title]
         yield f"{title} *(cited)*", f"published: {seconds} s", {d: _cell([], p) for d, p in cited.items()}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,19 +16,10 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import make_tables  # noqa: E402
 import records  # noqa: E402
 import report_scores  # noqa: E402
-import study_predictors  # noqa: E402
-import study_search  # noqa: E402
 
 RESULTS = ROOT / "docs/results"
 PAGES = sorted(RESULTS.glob("*.md"))
-# Pages that a script makes whole. Those of whom only the tables between marks are made are held to them by
-# tests/tables; their prose has no numbers of its own (below).
-WHOLE = {
-    "predictors.md": study_predictors.page,
-    "scores.md": lambda: report_scores.write_report(RESULTS / "scores"),
-    "search.md": study_search.page,
-}
-SLOW = ("scores.md",)  # draws samples anew
+SLOW = ("scores",)  # draws samples anew
 # Made from run folders that were not kept, as docs/results/README.md says: to be replaced, not to be added to.
 NOT_KEPT = ("bench_renas.md", "bench_rminas_cpu.md", "rminas.md", "rminas_size.md")
 # Numbers that are no results: versions, the best accuracies of the tables, what a budget is.
@@ -53,6 +46,19 @@ CHANGED = {
 }
 
 
+def maker(name: str) -> Callable[[], str] | None:
+    """What makes a page whole: `page` of the study of its name. None where only tables between marks are made: these
+    are held to the results by tests/tables, and the prose around them has no numbers of its own (below)."""
+    if name == "scores":
+        return lambda: report_scores.write_report(RESULTS / "scores")
+    if not (ROOT / f"scripts/study_{name}.py").exists() or f"{name}.md" in NOT_KEPT:
+        return None
+    return importlib.import_module(f"study_{name}").page
+
+
+WHOLE = [page.stem for page in PAGES if maker(page.stem)]
+
+
 def prose(page: Path) -> str:
     """A page without its made tables and its blocks of commands."""
     text = page.read_text(encoding="utf-8")
@@ -64,12 +70,13 @@ def prose(page: Path) -> str:
     "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in WHOLE]
 )
 def test_a_page_is_what_its_records_make(name: str):
-    if (RESULTS / name).exists():
-        assert WHOLE[name]() == (RESULTS / name).read_text(encoding="utf-8")
+    make = maker(name)
+    assert make
+    assert make() == (RESULTS / f"{name}.md").read_text(encoding="utf-8")
 
 
 def test_every_page_of_results_is_made_from_what_is_committed():
-    made = {*make_tables.documents(), *(RESULTS / name for name in WHOLE)}
+    made = {*make_tables.documents(), *(RESULTS / f"{name}.md" for name in WHOLE)}
     assert {page.name for page in {*PAGES} - made} == {*NOT_KEPT}
     told = (RESULTS / "README.md").read_text(encoding="utf-8")
     assert all(f"[{name}]({name})" in told for name in NOT_KEPT)
