@@ -287,7 +287,7 @@ def found_201_page() -> str:
             row(
                 title,
                 len(kept.records),
-                f"**{spread(found, 2)}**",
+                f"**{spread(found, 2)}**" if found else "not yet",
                 f"{acc:.2f} ± {std:.2f}",
                 difference(found, acc, 2),
                 *cells,
