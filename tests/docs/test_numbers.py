@@ -90,7 +90,7 @@ def test_prose_beside_made_tables_has_no_numbers_of_its_own(page: Path):
 
 def test_no_results_of_a_changed_tree_are_added():
     rows = re.findall(r"^\| \[(\S+)\]\(\S+\) \| .* \| (\S.*) \|$", make_tables.revisions_table(str), re.MULTILINE)
-    assert {name for name, _ in rows} == CHANGED
+    assert {name for name, _ in rows} <= CHANGED
     for file in records.RECORDS.rglob("*.gz"):
         kept = records.read(file.relative_to(records.RECORDS).as_posix().removesuffix(".jsonl.gz"))
         assert kept.revisions
