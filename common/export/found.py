@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from common.errors import InputError
 from common.inputs import read_json
-from common.spaces import SearchSpace, Skeleton, UnknownOption, make_space
+from common.spaces import SPACES, SearchSpace, Skeleton, UnknownOption, make_space
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +56,10 @@ def read_found(
     summary = read_summary(folder)
     there, arch = chosen_run(folder, summary, run_seed)
     known = _sizes_of(summary)
-    made = sized_space(space or there, known | sizes)
+    name = space or there
+    if name not in SPACES and ":" not in name:
+        raise InputError(f"{folder}: found in {name!r}, a space of your own: name it as --space my_module:SPACE")
+    made = sized_space(name, known | sizes)
     weights = _weights(folder / WEIGHTS) if summary.get("method") == "retraining" and not sizes else {}
     return Found(made, made.parse(arch), weights, str(folder))
 

@@ -193,6 +193,14 @@ def test_folders_of_both_commands_are_read_with_the_sizes_of_their_images(tmp_pa
     assert read_found(str(folder), sizes={"channels": 8, "layers": 0}).space.channels == 8
 
 
+def test_a_space_of_ones_own_is_named_where_the_folder_knows_its_name_alone(tmp_path: Path) -> None:
+    text = _text(OWN, 0)
+    folder = write_folder(tmp_path / "a", method="ReNAS", space="own", runs=[{"seed": 0, "found": {"arch": text}}])
+    with pytest.raises(InputError, match="a space of your own: name it as --space my_module:SPACE"):
+        read_found(str(folder))
+    assert read_found(str(folder), space=OWN).text == text
+
+
 def test_bad_input_is_one_line(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "a", method="comparison")
     text = _text("macro", 0)
