@@ -23,7 +23,10 @@ def write_plot(summary: Mapping[str, Any], folder: Path) -> None:
 
 
 def draw_comparison(summary: Mapping[str, Any]) -> Figure:
-    """Median (line) and quartiles (band) over the seeds, one colour a search."""
+    """Median (line) and quartiles (band) over the seeds, one colour a search.
+
+    The curves have a point for every evaluation, or for each of the summary's `steps`.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -31,7 +34,7 @@ def draw_comparison(summary: Mapping[str, Any]) -> Figure:
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
-    steps = np.arange(1, summary["budget"] + 1)
+    steps = np.array(summary.get("steps") or range(1, summary["budget"] + 1))
     shown = steps > min(SKIPPED, summary["budget"] // 3)
     members = summary["members"]
     top = max(max(np.array(member["regret"]["high"])[shown]) for member in members.values())
@@ -50,7 +53,7 @@ def draw_comparison(summary: Mapping[str, Any]) -> Figure:
     left.set_ylim(none * 0.8, max(top, floor) * 1.3)
     left.axhspan(none * 0.8, none * 1.25, color="gray", alpha=0.12, linewidth=0, zorder=0)
     left.text(0.01, 0.012, "regret 0: the best was found", transform=left.transAxes, fontsize=8, color="gray")
-    left.yaxis.set_major_formatter(lambda value, place: f"{value:g}" if value >= floor else "")
+    left.yaxis.set_major_formatter(lambda value, place: f"{value:g}" if value > none * 1.25 else "")
     left.yaxis.set_minor_formatter(lambda value, place: "")
     left.set_ylabel(f"regret{unit}: best {summary['label']} less the best so far")
     right.axhline(summary["report_of_best_label"], color="gray", linestyle=":", linewidth=1, label="of the best label")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -143,6 +142,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="where the tables are; needed by all but page")
     parser.add_argument("--runs", type=Path, default=Path("runs/study_search"), help="where the runs go")
     parser.add_argument("--only", default="", metavar="NAMES", help="studies or reported tables, comma-separated")
+    parser.add_argument("--strategies", default="", metavar="NAMES", help="of report: some only; what was published of "
+        "the others stays")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=20, help="of develop: how many")
     parser.add_argument("--jobs", type=int, default=0, help="of report: searches at a time; 0: as many as cores")
     args = parser.parse_args()
@@ -160,7 +161,7 @@ def main() -> None:
         if args.part == "develop":
             develop(name, args.data, args.runs, DEVELOPMENT_SEEDS[: args.seeds])
         else:
-            report(name, args.data, args.runs, args.jobs, args.part == "paper")
+            report(name, args.data, args.runs, args.jobs, args.part == "paper", args.strategies.split(","))
 
 
 # running -----------------------------------------------------------------------------------------------------------
@@ -261,18 +262,18 @@ def publish_study(study: str, records: Sequence[Mapping[str, Any]]) -> None:
     write_atomic(RESULTS / f"study_{study}.json", lambda out: out.write(_compact(made).encode()))
 
 
-def report(key: str, data: Path, runs: Path, jobs: int, paper: bool) -> None:
+def report(key: str, data: Path, runs: Path, jobs: int, paper: bool, only: Sequence[str]) -> None:
     """Runs all searches on a reported table, or the quick ones to ReNAS's own budget; keeps the results."""
     from renas.compare import STRATEGIES, make_members, run_members
 
     strategies, seeds = (PAPER_STRATEGIES, PAPER_SEEDS) if paper else (STRATEGIES, REPORT_SEEDS)
+    strategies = [strategy for strategy in strategies if strategy in only or not any(only)]
     budget = PAPER_BUDGET if paper else BUDGET
     members = make_members(_shared(REPORTED[key], data), strategies, (), None, {}, budget, 10)
     name = f"{key}_q{budget}"
     made = run_members(members, seeds, jobs, out=runs / name, tell=print)
     print(made)
     publish(made.summary, RESULTS / f"{name}.json")
-    shutil.copyfile(made.folder / "comparison.png", RESULTS / f"{name}.png")
 
 
 def _shared(table: Table, data: Path) -> dict[str, Any]:
@@ -285,8 +286,12 @@ def _shared(table: Table, data: Path) -> dict[str, Any]:
 
 
 def publish(summary: Mapping[str, Any], target: Path) -> None:
-    """The summary with every tenth point of its curves, and without what belongs to one machine."""
+    """The summary with every tenth point of its curves, and without what belongs to one machine; its plot beside it.
+
+    Searches that were published before and are not in the summary stay, with their revision.
+    """
     from common.runs.files import plain
+    from renas.compare_plot import draw_comparison
 
     steps = [step for step in range(1, summary["budget"] + 1) if step % KEPT_EVERY == 0 or step == summary["budget"]]
 
@@ -301,10 +306,19 @@ def publish(summary: Mapping[str, Any], target: Path) -> None:
         name: {key: thinned(part) if key in CURVES else part for key, part in member.items()}
         for name, member in summary["members"].items()
     }
+    if target.exists():
+        before = json.loads(target.read_text(encoding="utf-8"))
+        for name, member in before["members"].items():
+            members.setdefault(name, {"revision": before["environment"]["revision"], **member})
+    order = [name for name in STRATEGY_ORDER if name in members]
+    members = {name: members[name] for name in order}
     made = without_machine_paths(plain({**summary, "steps": steps, "members": members}))
     write_atomic(target, lambda out: out.write(_compact(made).encode()))
+    figure = draw_comparison(made)
+    write_atomic(target.with_suffix(".png"), lambda out: figure.savefig(out, format="png", dpi=120))
 
 
+STRATEGY_ORDER = ("random", "evolution", "local", "reinforce", "active", "renas")
 CURVES = ("regret", "report", "found", "top5", "seen")
 
 

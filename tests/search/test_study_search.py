@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -13,18 +14,24 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 import study_search as study  # noqa: E402
 
+from common.benchmarks import load_benchmark  # noqa: E402
 from common.search import make_strategy, run_search  # noqa: E402
 from common.spaces import make_space  # noqa: E402
+from renas.protocol import choose_columns  # noqa: E402
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
+    return data_file(tmp_path).parent
+
+
+def data_file(folder: Path) -> Path:
     """100 architectures with their numbers as values, two of them without one."""
     space = make_space("macro")
     archs = space.sample_distinct(100, np.random.default_rng(0))
     lines = [f"{space.format(arch)},{'' if row < 2 else row},{-row}" for row, arch in enumerate(archs)]
-    (tmp_path / "table.csv").write_text("\n".join(["arch,a,b", *lines]) + "\n")
-    return tmp_path
+    (folder / "table.csv").write_text("\n".join(["arch,a,b", *lines]) + "\n")
+    return folder / "table.csv"
 
 
 def test_a_problem_is_another_half_with_every_seed_and_the_columns_take_turns(data: Path) -> None:
@@ -53,3 +60,21 @@ def test_a_search_ends_with_the_best(data: Path) -> None:
     assert ended.best.value == 0
     assert ended.archs == free.archs[: len(ended)]
     assert len(ended) <= free.best.index + 20  # the first round is of twenty
+
+
+def test_what_was_published_of_other_searches_stays_with_its_revision(tmp_path: Path) -> None:
+    from renas.compare import make_members, run_members
+
+    table = load_benchmark(data_file(tmp_path))
+    shared = {"table": table, "columns": choose_columns(table), "protocol": "honest"}
+    for strategy in ("random", "evolution", "random"):
+        members = make_members(shared, (strategy,), (), None, {}, 30, 10)
+        made = run_members(members, range(2), 1, out=tmp_path / strategy)
+        study.publish({**made.summary, "environment": {"revision": strategy}}, tmp_path / "published.json")
+    kept = json.loads((tmp_path / "published.json").read_text())
+    assert list(kept["members"]) == ["random", "evolution"]
+    assert kept["members"]["evolution"]["revision"] == "evolution"
+    assert "revision" not in kept["members"]["random"]
+    assert kept["steps"] == [10, 20, 30]
+    assert len(kept["members"]["evolution"]["regret"]["median"]) == 3
+    assert (tmp_path / "published.png").exists()
