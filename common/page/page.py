@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import math
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 from common.errors import InputError
 from common.export.found import read_summary, sized_space
+from common.page.rebuild import rebuild_command
 from common.runs import write_atomic
 
 MOST_ROWS, MOST_DRAWN = 40, 4  # epochs in a table; architectures drawn
@@ -89,7 +89,7 @@ def _section(folder: Path, name: str) -> str:
     parts += [_figure(file.read_bytes(), "png", file.stem.replace("_", " ")) for file in _plots(folder)]
     parts += _tables(folder, summary)
     parts += ["<h2>Settings</h2>", _keys(_flat(config))]
-    parts += ["<h2>How to rebuild it</h2>", f"<pre>{escape(_command(folder, summary, config))}</pre>"]
+    parts += ["<h2>How to rebuild it</h2>", f"<pre>{escape(rebuild_command(folder, summary, config))}</pre>"]
     environment = summary.get("environment") or {}
     if environment:
         parts.append(_keys(environment.items()))
@@ -248,42 +248,3 @@ def _config(folder: Path) -> dict[str, Any]:
 
             return dict(yaml.safe_load(file.read_text(encoding="utf-8")) or {})  # JSON is YAML
     return {}
-
-
-def _command(folder: Path, summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    """What makes the same run again: the config where it is one of ours, the flags otherwise."""
-    if (folder / "config.yaml").exists():
-        program = "rminas.retrain" if summary.get("method") == "retraining" else "rminas"
-        words = ["--cfg", str(folder / "config.yaml"), "--out", "runs/again"]
-        evaluators = summary.get("evaluators")
-        if evaluators:
-            words += ["--rank", str(summary["runs"][0]["n"]), "--evaluators", ",".join(evaluators)]
-        return f"python -m {program} {shlex.join(words)}"
-    comparison = summary.get("method") == "comparison"
-    source = config.get("source") or {}
-    words = ["--data_path", str(config.get("data_path") or source.get("path") or "")]
-    if words[1] == "":
-        words = []
-    for key in ("dataset", "protocol", "label", "report", "search", "budget"):
-        if config.get(key) not in (None, "") and not (comparison and key == "search"):
-            words += [f"--{key}", str(config[key])]
-    predictor = config.get("predictor") or {}
-    for key, value in (("train_num", config.get("n_train")), ("count", config.get("count")), *_given(config)):
-        if value is not None:
-            words += [f"--{key}", str(value)]
-    if comparison:
-        words += ["--strategies", ",".join(dict.fromkeys(name.split()[0] for name in summary["members"]))]
-    elif predictor:
-        words += ["--predictor", str(predictor["name"]), "--encoding", str(predictor["encoding"])]
-    runs = summary.get("runs") or [{"seed": 0}]
-    count = summary.get("n") or len(next(iter((summary.get("members") or {"": {}}).values())).get("seeds", [0]))
-    words += ["--seed", str(runs[0].get("seed", 0)), "--seeds", str(count), "--out", "runs/again"]
-    for owner, settings in (("predictor", predictor.get("settings")), ("strategy", config.get("search_settings"))):
-        if not comparison:
-            for key, value in (settings or {}).items():
-                words += [f"{owner}.{key}", str(value)]
-    return f"python -m {'renas.compare' if comparison else 'renas'} {shlex.join(words)}"
-
-
-def _given(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    yield from (config.get("limits") or {}).items()

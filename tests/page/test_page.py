@@ -17,6 +17,7 @@ import pytest
 
 import renas
 import renas.cli
+import renas.compare
 import rminas
 from common.errors import InputError
 from common.page import write_page
@@ -96,6 +97,23 @@ def test_the_command_that_is_shown_makes_the_same_run_again(runs: list[Path], tm
     assert {k: v for k, v in first.items() if k not in FREE} == {k: v for k, v in again.items() if k not in FREE}
     found = [json.loads((f / "summary.json").read_text())["runs"][1]["found"] for f in (runs[0], tmp_path / "again")]
     assert found[0] == found[1]
+
+
+def test_a_comparison_is_made_again_with_the_settings_of_its_members(tmp_path: Path) -> None:
+    settings = {"local": {"initial": 5}, "active": {"batch": 10}, "boosting": {"max_iter": 20}}
+    first = renas.compare.run(
+        strategies=("random", "local", "active"), predictors=("boosting",), settings=settings, budget=25, seed=3,
+        seeds=1, jobs=1, max_flops="60M", out=tmp_path / "first",
+    )  # fmt: skip
+    text = write_page([first.folder], tmp_path / "page.html").read_text()
+    assert "<td>active boosting</td>" in text
+    words = shlex.split(html.unescape(re.findall(r"<pre>python -m renas.compare (.*?)</pre>", text)[0]))
+    words[words.index("--out") + 1] = str(tmp_path / "again")
+    renas.compare.main(words)
+    configs = [json.loads((tmp_path / name / "config.json").read_text()) for name in ("first", "again")]
+    assert configs[0]["members"] == configs[1]["members"]
+    records = [(tmp_path / name / "evaluations.jsonl").read_text().splitlines() for name in ("first", "again")]
+    assert [json.loads(line)["rows"] for line in records[0]] == [json.loads(line)["rows"] for line in records[1]]
 
 
 def test_report_folders_show_what_was_found(runs: list[Path]) -> None:
