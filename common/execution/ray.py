@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import pickle
+import socket
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,7 @@ ATTEMPTS = 3  # of a job that fails for its own reason
 LOST = 10  # times that a job is run again because its worker or node was lost
 IN_FLIGHT = 1000  # jobs that wait or run at a time: Ray's scheduler is slow with very many
 LOCAL = "local"
+WAIT_S = 10.0  # for a cluster to answer
 
 
 class Ray(Executor):
@@ -119,12 +123,24 @@ def _connect(ray: Any, resources: Resources) -> None:
     local = resources.address in ("", LOCAL)
     options = {"num_cpus": resources.jobs or None, "include_dashboard": False} if local else {}
     try:
+        if not local:
+            _knock(resources.address)
         ray.init(address=LOCAL if local else resources.address, log_to_driver=False, logging_level="ERROR", **options)
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+    except Exception as error:  # of several kinds, none of which is a bug
         raise InputError(
             f"RAY.ADDRESS {resources.address or LOCAL}: no Ray there ({short(error, 120)}): start one with "
             "ray start --head, or leave RAY.ADDRESS empty for one of this machine"
         ) from None
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nobody listens: Ray itself would try for minutes."""
+    if address == "auto":
+        place = Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir()), "ray", "ray_current_cluster")
+        address = os.environ.get("RAY_ADDRESS") or (place.read_text().strip() if place.is_file() else "")
+    host, _, port = address.rpartition(":")
+    if port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), WAIT_S).close()
 
 
 _known: dict[str, tuple[Callable[..., Any], Any]] = {}  # of a worker: what was shared last, unpickled once

@@ -62,9 +62,11 @@ def cluster(_path: None) -> Iterator[Cluster]:
     made.shutdown()
 
 
-def test_a_cluster_that_is_not_there_is_one_line():  # first: later there is one, which auto finds
-    with pytest.raises(InputError, match=r"RAY\.ADDRESS auto: no Ray there") as caught:
-        EXECUTORS.load("ray").of(Resources(address="auto"))
+@pytest.mark.parametrize("address", ["auto", "127.0.0.1:9", "nowhere"])
+def test_a_cluster_that_is_not_there_is_one_line(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")  # of one that has ended, for auto
+    with pytest.raises(InputError, match=rf"RAY\.ADDRESS {address}: no Ray there") as caught:
+        EXECUTORS.load("ray").of(Resources(address=address))
     assert "\n" not in str(caught.value)
 
 
