@@ -60,10 +60,6 @@ ALONE = {"RMINAS.STRATEGY": "random", "RMINAS.VOTE": "best", "EXECUTOR": "serial
 # What is reported of every task, by name: what it is called, and settings beside the config's.
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "screening": ("**screening**", {"EXECUTOR": "serial"}),
-    "params": (
-        "most parameters of 4,000 random",
-        {**ALONE, "RMINAS.EVALUATOR": "params", "RMINAS.MAX_EVALUATIONS": 4000},
-    ),
     "jacov_params": ("best jacov x params of 60 random", {**ALONE, "RMINAS.EVALUATOR": "jacov+params"}),
 }  # fmt: skip
 VARIANTS: dict[str, dict[str, Any]] = {
