@@ -47,9 +47,10 @@ class Ray(Executor):
             _connect(self._ray, resources)
         where = resources.address if resources.address not in ("", LOCAL) else "this machine"
         self.name = f"ray ({where})"
+        self._dumps = self._ray.cloudpickle.dumps  # which also takes what stands in a notebook or a script
         options = {"num_cpus": resources.cpus, "num_gpus": resources.gpus, "max_retries": LOST}
         self._task = self._ray.remote(**options)(_do)
-        self._kept: tuple[Any, Any] = None, None  # what was shared last, and where it lies
+        self._kept: tuple[Any, Any, Any] = None, None, None  # the last work, what it shared, and where both lie
 
     @classmethod
     def of(cls, resources: Resources) -> Ray:
@@ -80,7 +81,7 @@ class Ray(Executor):
             while waiting or running:
                 while waiting and len(running) < IN_FLIGHT:
                     position, attempt = waiting.popleft()
-                    running[self._task.remote(kept, kept.hex(), sys.path, pickle.dumps(items[position]),
+                    running[self._task.remote(kept, kept.hex(), sys.path, self._dumps(items[position]),
                                               self.resources.cpus)] = position, attempt  # fmt: skip
                 for task in self._ray.wait([*running], num_returns=1)[0]:
                     position, attempt = running.pop(task)
@@ -101,9 +102,9 @@ class Ray(Executor):
 
     def _keep(self, work: Callable[..., Any], shared: Any) -> Any:
         """Where the work and what it shares lie in the object store."""
-        if self._kept[0] is not shared:
-            self._kept = shared, self._ray.put(pickle.dumps((work, shared)))
-        return self._kept[1]
+        if self._kept[0] is not work or self._kept[1] is not shared:
+            self._kept = work, shared, self._ray.put(self._dumps((work, shared)))
+        return self._kept[2]
 
     def close(self) -> None:
         if self._ours:

@@ -43,3 +43,7 @@ def tried(folder: str | Path, number: int) -> list[str]:
 
 def cubed(shared: int, item: int) -> int:
     return shared + item**3
+
+
+def negated(shared: None, item: int) -> int:
+    return -item

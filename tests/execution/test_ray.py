@@ -17,7 +17,7 @@ import pytest
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
 from ray.cluster_utils import Cluster  # noqa: E402
-from ray_work import Noted, cubed, tried  # noqa: E402
+from ray_work import Noted, cubed, negated, tried  # noqa: E402
 
 from common.errors import InputError  # noqa: E402
 from common.evaluators.base import Request  # noqa: E402
@@ -108,6 +108,7 @@ def test_bad_input_is_the_users_and_not_tried_again(executor: Executor, tmp_path
 
 def test_whole_jobs_are_mapped(executor: Executor):
     assert dict(executor.map(cubed, 5, [1, 2, 3])) == {0: 6, 1: 13, 2: 32}
+    assert dict(executor.map(negated, None, [1, 2])) == {0: -1, 1: -2}  # another work, which shares nothing
 
 
 # commands ------------------------------------------------------------------------------------------------------------
