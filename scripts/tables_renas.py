@@ -190,8 +190,8 @@ def tau_101_page() -> str:
             "",
             f"Here labels and truth are validation accuracies of one training run on 20,001 of the 423,624 cells. What "
             f"that noise costs, on NAS-Bench-201 (CIFAR-10), where both are known: the same predictors, trained on "
-            f"{LABELS} one-run validation accuracies, have a tau of {spread(tau(official), 3)} with the mean test "
-            f"accuracies (n = {len(official.records)}) and of {spread(tau(one_run), 3)} with the one-run validation "
+            f"{LABELS} one-run validation accuracies, have a tau of {spread(tau(official), 3) or '(not yet)'} with the mean test "
+            f"accuracies (n = {len(official.records)}) and of {spread(tau(one_run), 3) or '(not yet)'} with the one-run validation "
             f"accuracies themselves (n = {len(one_run.records)}).",
         ]
     )
