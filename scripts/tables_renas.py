@@ -154,6 +154,10 @@ def tau(kept: Kept) -> list[float]:
     return values(kept, lambda record: record["kendall_tau"])
 
 
+def _tau_told(kept: Kept) -> str:
+    return f"{spread(tau(kept), 3)} (n = {len(kept.records)})" if kept.records else "(not yet)"
+
+
 def _candidate(record: Mapping[str, Any], which: str) -> Mapping[str, Any]:
     """found: by the protocol; first: the predictor's best; ten: the best by label of those it proposes; sample: the
     best by label of the random cells that it was trained on, which is random search."""
@@ -188,11 +192,10 @@ def tau_101_page() -> str:
         [
             *lines,
             "",
-            f"Here labels and truth are validation accuracies of one training run on 20,001 of the 423,624 cells. What "
-            f"that noise costs, on NAS-Bench-201 (CIFAR-10), where both are known: the same predictors, trained on "
-            f"{LABELS} one-run validation accuracies, have a tau of {spread(tau(official), 3) or '(not yet)'} with the mean test "
-            f"accuracies (n = {len(official.records)}) and of {spread(tau(one_run), 3) or '(not yet)'} with the one-run validation "
-            f"accuracies themselves (n = {len(one_run.records)}).",
+            "Here labels and truth are validation accuracies of one training run on 20,001 of the 423,624 cells. What "
+            "that noise costs, on NAS-Bench-201 (CIFAR-10), where both are known: the same predictors, trained on "
+            f"{LABELS} one-run validation accuracies, have a tau of {_tau_told(official)} with the mean test accuracies "
+            f"and of {_tau_told(one_run)} with the one-run validation accuracies themselves.",
         ]
     )
 
