@@ -194,8 +194,8 @@ def tau_101_page() -> str:
             "",
             "Here labels and truth are validation accuracies of one training run on 20,001 of the 423,624 cells. What "
             "that noise costs, on NAS-Bench-201 (CIFAR-10), where both are known: the same predictors, trained on "
-            f"{LABELS} one-run validation accuracies, have a tau of {_tau_told(official)} with the mean test accuracies "
-            f"and of {_tau_told(one_run)} with the one-run validation accuracies themselves.",
+            f"{LABELS} one-run validation accuracies, have a tau of {_tau_told(official)} with mean test accuracies "
+            f"and of {_tau_told(one_run)} with one-run validation accuracies themselves.",
         ]
     )
 
