@@ -232,9 +232,9 @@ INTRODUCTION = f"""Made by `{PROG} page` from the summaries in [screening/](scre
 What happens in such a search stands in [rminas.md](../rminas.md#screening). No accuracy, no teacher and no training is
 used: accuracies are looked up of what was found. Test accuracies after 200 epochs (NAS-Bench-201), after 50 (Macro);
 intervals are 95 % bootstrap intervals of the mean over the seeds."""
-SECONDS = """jacov x params: of the 300 random cells of [scores.md](scores.md), scored on CIFAR-10 images. Seconds: of one
-core that other work shared (evaluations, the predictor's choices, the vote; not the start of Python), upper bounds. Of
-whole commands on two cores see below, where these were measured."""
+SECONDS = """jacov x params: of the 300 random cells of [scores.md](scores.md), scored on CIFAR-10 images. Seconds: of
+one core that other work shared (evaluations, the predictor's choices, the vote; not the start of Python), so that they
+are upper bounds. Of whole commands on two cores see below, where these were measured."""
 DEVELOPMENT = """Seeds from 100 on, by CIFAR-10 accuracies: the score (`steady`: on the development samples of
 [scores.md](scores.md), and on the NAS-Bench-201 cells of four convolutions 3x3 or more), sixty evaluations, the
 exploration (kappa 1 in place of 2), cells a stage, and the vote in place of the best score. CIFAR-100 and
