@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -100,11 +100,23 @@ def headline_table(link: Link) -> str:
             f"| {_pm(s, 'kendall_tau', 3)} | **{_pm(s, 'test_acc', 2)}** ({s['n']}) "
             f"| {published[0]:.2f} ± {published[1]:.2f} |"
         )
-    return "\n".join([*lines, *_search_rows(link), *_predictor_rows(link), *_score_rows(link)])
+    rows = (*_screening_rows(link), *_search_rows(link), *_predictor_rows(link), *_score_rows(link))
+    return "\n".join([*lines, *rows])
 
 
 def _found(accuracy: str, n: int) -> str:
     return f"**{accuracy}** ({n})" if n else "not yet"
+
+
+def _screening_rows(link: Link) -> Iterator[str]:
+    """Searches without labels."""
+    for dataset in ("cifar10", "cifar100", "imagenet16"):
+        file = RESULTS / "screening" / f"nb201_{dataset}_screening.json"
+        s = _read(file)
+        cost = f"one pass of {s['mean']['evaluations']:.0f} untrained networks"
+        images = dataset if dataset != "imagenet16" else "imagenet16 (scores: a stand-in's images)"
+        found = f"**{_pm(s, 'test_acc', 2)}** ({s['n']})"
+        yield f"| [search without labels]({link(RESULTS / 'screening.md')}) | {images} | {cost} | | {found} | |"
 
 
 def _search_rows(link: Link) -> list[str]:
