@@ -21,7 +21,7 @@ OWN = "examples/own_space.py:SPACE"
 @pytest.mark.parametrize("name", [*sorted(SPACES), OWN])
 def test_no_box_covers_another_and_all_is_inside_of_the_figure(name: str) -> None:
     space = make_space(name)
-    for seed in range(3):
+    for seed in range(2):
         figure = draw_architecture(space, space.sample(np.random.default_rng(seed)))
         width, height = figure.get_size_inches()
         axes = figure.axes[0]

@@ -81,7 +81,7 @@ def logits(found: Found) -> torch.Tensor:
 def test_source_of_every_space_computes_the_same_bits_where_torch_is_alone(tmp_path: Path) -> None:
     files = []
     for name in (*sorted(SPACES), OWN):
-        for seed in range(2):
+        for seed in range(1 if name in ("mobilenet", "proxyless") else 2):
             found = found_in(name, seed, weights=True)
             file = tmp_path / f"net_{len(files)}.py"
             assert export(found, file) == [file, file.with_suffix(".pt")]

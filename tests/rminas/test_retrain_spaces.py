@@ -65,7 +65,10 @@ def retrain(out: Path, arch: str, *words: str) -> Path:
     return out / "run"
 
 
-@pytest.mark.parametrize("name", sorted(SMALL))
+SPACES = [pytest.param(name, marks=pytest.mark.slow) if name == "proxyless" else name for name in sorted(SMALL)]
+
+
+@pytest.mark.parametrize("name", SPACES)
 def test_an_architecture_of_every_space_ends_as_a_network_of_the_accuracy_told(name: str, tmp_path: Path) -> None:
     folder = retrain(tmp_path, text_of(name), "SPACE.NAME", name, "DATA.NAME", "digits", *SMALL[name])
     summary = json.loads((folder / "summary.json").read_text())

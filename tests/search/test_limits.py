@@ -19,7 +19,7 @@ from common.search.limits import Limits
 from common.spaces import SearchSpace, make_space
 from rminas.forest import ForestSearch, ForestSettings
 
-SPACES = ("nasbench201", "nasbench101", "darts")
+SPACES = ("nasbench201", "darts")
 OFA = Path("ofa/note10_latency_160.yaml")
 
 
