@@ -176,11 +176,7 @@ def try_once(name: str, trial: int, folder: Path, whole: Path, whole_s: float) -
 def start(name: str, folder: Path) -> int:
     """Starts a command in its folder, made if need be, as the leader of a session of its own; its number."""
     if not folder.exists():
-        folder.mkdir(parents=True)
-        (folder / "tiny.yaml").write_text(TINY)
-        (folder / "retrain.yaml").write_text(RETRAIN)
-        write_table(folder / "table.csv")
-        write_images(folder / "few.npz")
+        write_inputs(folder)
     sys.stdout.flush()
     process = os.fork()
     if process:
@@ -233,6 +229,15 @@ def _session(process: int) -> int:
 
 
 # files ---------------------------------------------------------------------------------------------------------------
+
+
+def write_inputs(folder: Path) -> None:
+    """What the commands read, in a new folder."""
+    folder.mkdir(parents=True)
+    (folder / "tiny.yaml").write_text(TINY)
+    (folder / "retrain.yaml").write_text(RETRAIN)
+    write_table(folder / "table.csv")
+    write_images(folder / "few.npz")
 
 
 def write_table(path: Path) -> None:
