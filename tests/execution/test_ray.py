@@ -25,16 +25,9 @@ from common.execution import EXECUTORS, Executor, Resources  # noqa: E402
 from rminas.cli import main  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY = """
-DEVICE: cpu
-DATA: {NAME: digits}
-TEACHER: {EPOCHS: 1, TEST_IMAGES: 20}
-TRAIN: {CHANNELS: 2, BATCH_SIZE: 8}
-SPACE: {CELLS_PER_STAGE: 1}
-RMINAS: {OBSERVE: 3, RF_WARMUP: 10, RF_SUCC: 3, RF_THRESRATE: 0.3, TOP: 4, FOREST: 5, CANDIDATES: 20, POOL: 4,
-  ROUND: 4, POPULATION: 2}
-BENCHMARK: {DATASET: cifar10}
-"""
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from kill_trials import write_inputs  # noqa: E402
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -115,14 +108,17 @@ def test_whole_jobs_are_mapped(executor: Executor):
 
 
 def run(tmp_path: Path, name: str, *words: str) -> Path:
-    (tmp_path / "tiny.yaml").write_text(TINY)
-    main(["--cfg", str(tmp_path / "tiny.yaml"), "--out", str(tmp_path), "NAME", name, *words])
+    place = tmp_path / "inputs"
+    if not place.exists():
+        write_inputs(place)
+    files = ("DATA.PATH", str(place / "few.npz"), "BENCHMARK.PATH", str(place / "table.csv"), "RMINAS.ROUND", "4")
+    main(["--cfg", str(place / "tiny.yaml"), "--out", str(tmp_path), "NAME", name, *files, *words])
     return tmp_path / (name + ("_rank" if "--rank" in words else ""))
 
 
 def untimed(tree: Any) -> Any:
     if isinstance(tree, dict):
-        left_out = ("settings", "executor", "environment", "weights")
+        left_out = ("settings", "executor", "environment", "weights", "source", "path")
         return {k: untimed(v) for k, v in tree.items() if not k.endswith("_s") and k not in left_out}
     return [untimed(item) for item in tree] if isinstance(tree, list) else tree
 
@@ -170,8 +166,11 @@ def test_a_node_that_dies_costs_what_it_was_doing(cluster: Cluster, tmp_path: Pa
 
 @pytest.mark.slow
 def test_a_killed_driver_goes_on(cluster: Cluster, tmp_path: Path, by_processes: tuple[Any, Any]):
-    (tmp_path / "tiny.yaml").write_text(TINY)
-    words = ["--cfg", "tiny.yaml", "--out", ".", "NAME", "made", "EXECUTOR", "ray", "RAY.ADDRESS", cluster.address]
+    place = tmp_path / "inputs"
+    write_inputs(place)
+    words = ["--cfg", str(place / "tiny.yaml"), "--out", str(tmp_path), "NAME", "made",
+             "DATA.PATH", str(place / "few.npz"), "BENCHMARK.PATH", str(place / "table.csv"), "RMINAS.ROUND", "4",
+             "EXECUTOR", "ray", "RAY.ADDRESS", cluster.address]  # fmt: skip
     records = tmp_path / "made" / "evaluations.jsonl"
     with subprocess.Popen([sys.executable, "-m", "rminas", *words], cwd=tmp_path, start_new_session=True) as process:
         end = time.monotonic() + 120
