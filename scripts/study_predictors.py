@@ -17,6 +17,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -374,7 +375,7 @@ def page() -> str:
     for name in SETS:
         for ablation in (False, True):
             if records := records_of(f"{name}_ablation" if ablation else name):
-                parts.append(section(SETS[name], records, ablation))
+                parts.append(section(SETS[name], records, ablation, {} if ablation else earlier(name)))
     return "\n".join(parts)
 
 
@@ -439,8 +440,15 @@ def records_of(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def section(chosen: StudySet, records: list[dict[str, Any]], ablation: bool) -> str:
-    """The tables of one set, a row a method."""
+def earlier(name: str) -> dict[str, float]:
+    """Tau of the earlier `auto` on samples of a set, by key, where these were kept."""
+    with suppress(FileNotFoundError), (RESULTS / "earlier.csv").open(newline="") as file:
+        return {one["key"]: float(one["tau"]) for one in csv.DictReader(file) if one["set"] == name}
+    return {}
+
+
+def section(chosen: StudySet, records: list[dict[str, Any]], ablation: bool, before: dict[str, float]) -> str:
+    """The tables of one set, a row a method. before: `earlier`."""
     taus: dict[tuple[str, str, int], list[dict[str, float]]] = defaultdict(list)
     for record in records:
         for method, found in record["methods"].items():
@@ -459,6 +467,17 @@ def section(chosen: StudySet, records: list[dict[str, Any]], ablation: bool) -> 
         for method in methods:
             cells = [mean_std(found["tau"] for found in taus[label, method, size]) for size in sizes]
             text += row([method, *(f"{mean:.3f} +- {std:.3f}" for mean, std in cells)])
+        if before:
+            pairs: dict[int, list[tuple[float, float]]] = defaultdict(list)
+            for record in records:
+                if record["label"] == label and record["key"] in before:
+                    pairs[record["labels"]].append((record["methods"][methods[0]]["tau"], before[record["key"]]))
+            gains = [mean_std(now - then for now, then in pairs[size]) if pairs[size] else None for size in sizes]
+            cells = [
+                f"{gain[0]:+.3f} +- {gain[1]:.3f} ({len(pairs[size])})" if gain else ""
+                for gain, size in zip(gains, sizes, strict=True)
+            ]
+            text += row([f"{methods[0]} less the earlier one, on the same samples", *cells])
         if chosen.published and not ablation:
             best = dict(chosen.published)
             text += row([f"published ({chosen.by})", *(f"{best[size]:.3f}" for size in sizes)])
