@@ -29,7 +29,6 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     made = study.StudySet("Made", "table.csv", "cifar10_test", labels, (10, 20), goals=(0.8, 0.9))
     monkeypatch.setattr(study, "SETS", {"nb201_cifar10": made})
     monkeypatch.setattr(study, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(study, "PAGE", tmp_path / "page.md")
     members = lambda loaded, one_hot: iter([("", study.by("ensemble", loaded.features, members="gp,svr"))])  # noqa: E731
     monkeypatch.setattr(study, "reported", members)
     study.load_set.cache_clear()
@@ -44,8 +43,7 @@ def test_a_study_goes_seed_by_seed_stops_in_time_and_goes_on(data: Path) -> None
     records = study.records_of("nb201_cifar10")
     assert [(r["seed"], r["labels"]) for r in records] == [(s, n) for s in (0, 1) for n in (10, 10, 20, 20)]
     assert {*records[0]["methods"]} == {"ensemble", "gp", "svr"}
-    study.report()
-    page = (data / "page.md").read_text()
+    page = study.page()
     assert "| labels | 10 (n=2) | 20 (n=2) |" in page
     assert "| our goal | 0.800 | 0.900 |" in page
     with pytest.raises(InputError, match="development set"):
