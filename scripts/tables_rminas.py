@@ -246,7 +246,9 @@ def nb201_page() -> str:
             *lines,
             "",
             "Test accuracy in %: here (n); what was published (here less that). Made here on the official accuracies, "
-            "whose best cells are in the last row. *cited*: not run here.",
+            "whose best cells are in the last row. *cited*: not run here. The published budgets of REA, RL and random "
+            "search are in simulated seconds; 100 evaluations are shown, others in the next table. Screening sees "
+            "images of a stand-in where ImageNet16-120 is asked for.",
         ]
     )
 
