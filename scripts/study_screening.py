@@ -12,7 +12,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ PROG = "python scripts/study_screening.py"
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, PAGE = ROOT / "docs/results/screening", ROOT / "docs/results/screening.md"
 SEEDS, FIRST_DEVELOPED, DEVELOPED = 10, 100, 4
-STRETCH_S = 40.0  # of the published search that is measured
 UPDATES, EVALUATIONS = 150, 220  # of a published candidate; of a search that ended (docs/rminas.md)
 
 
@@ -69,7 +68,10 @@ def main() -> None:
     parser.add_argument("part", choices=("run", "develop", "time", "page"))
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="where images and tables are; page needs none")
     parser.add_argument("--runs", type=Path, default=Path("runs/study_screening"), help="where the runs go")
-    parser.add_argument("--only", default="", metavar="NAMES", help=f"of run: tasks of {', '.join(TASKS)}")
+    parser.add_argument("--only", default="", metavar="NAMES", help=f"of run and time: tasks of {', '.join(TASKS)}")
+    parser.add_argument(
+        "--stretch", type=float, default=40.0, metavar="S", help="of time: of the published search; 0: none"
+    )
     args = parser.parse_args()
     if args.part == "page":
         write_atomic(PAGE, lambda out: out.write(page().encode()))
@@ -86,7 +88,7 @@ def main() -> None:
     elif args.part == "develop":
         develop(args.data, args.runs)
     else:
-        measure(args.data, args.runs)
+        measure(names, args.stretch, args.data, args.runs)
 
 
 # running -----------------------------------------------------------------------------------------------------------
@@ -180,16 +182,18 @@ def develop(data: Path, runs: Path) -> None:
         publish(done.folder, RESULTS / f"{label}.json")
 
 
-def measure(data: Path, runs: Path) -> None:
+def measure(names: Sequence[str], stretch_s: float, data: Path, runs: Path) -> None:
     """Wall seconds of whole commands, from the start of Python to its end, with new run folders, once each."""
     found: dict[str, Any] = {"environment": environment("cpu (all cores)"), "seconds": {}}
-    for name in ("nb201_cifar10", "nb201_cifar100", "nb201_imagenet16"):
+    for name in names:
         seconds, _ = command(TASKS[name].config, settings_of(TASKS[name], data), runs, f"timed_{name}")
         found["seconds"][name] = seconds
         write_json(RESULTS / "time.json", found)
+    if not stretch_s:
+        return
     task = TASKS["nb201_cifar10"]
     weights = {"TEACHER.WEIGHTS": str(data / "teachers/resnet20_cifar10.th"), "RNG_SEED": 0}
-    seconds, folder = command("nb201_cifar10", settings_of(task, data) | weights, runs, "timed_published", STRETCH_S)
+    seconds, folder = command("nb201_cifar10", settings_of(task, data) | weights, runs, "timed_published", stretch_s)
     lines = (folder / "evaluations.jsonl").read_text().splitlines() if (folder / "evaluations.jsonl").exists() else []
     found["published"] = {"seconds": seconds, "evaluations": len(lines),
         "evaluate_s": sum(json.loads(line)["evaluate_s"] for line in lines)}  # fmt: skip
