@@ -64,7 +64,10 @@ def test_other_codes_and_another_encoding_have_other_files():
     cached(Counting()).rows(EVERY)
     assert np.array_equal(cached(Counting(3)).rows(EVERY), CODES.astype(np.float32) ** 3)
     assert np.array_equal(cached(Counting(), CODES[::-1]).rows(EVERY), CODES[::-1].astype(np.float32) ** 2)
-    assert len(files()) == 3
+    one_changed = CODES.copy()
+    one_changed[1] = CODES[-1]  # of no architecture that the probe encodes
+    assert np.array_equal(cached(Counting(), one_changed).rows(EVERY)[1], CODES[-1].astype(np.float32) ** 2)
+    assert len(files()) == 4
 
 
 @pytest.mark.parametrize("damage", [b"", b"no array", None])

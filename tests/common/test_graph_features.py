@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from common.encoding import make_encoding
-from common.encoding.graph import ROWS, GraphFeatures
+from common.encoding.graph import KINDS, ROWS, GraphFeatures
 from common.errors import InputError
 from common.spaces import SPACES, CategoricalSpace, SearchSpace, darts, make_space, nasbench101, nasbench201
 from common.spaces.darts import Darts, Genotype
@@ -331,6 +331,22 @@ def test_rows_do_not_depend_on_what_they_are_encoded_with():
     values = GRAPH.encode(NB201, codes)
     assert np.array_equal(values[-100:], GRAPH.encode(NB201, codes[-100:]))
     assert np.array_equal(values[: len(codes) // 2][::-1], values[len(codes) // 2 :])
+
+
+def test_columns_of_a_kind_are_of_one_group_and_no_two_encodings_share_one():
+    """By name; one_hot and costs, which know no kinds, are a group each."""
+    columns, groups = GRAPH.columns(NB201), GRAPH.groups(NB201)
+    kinds = {column: list(KINDS)[group] for column, group in zip(columns, groups, strict=True)}
+    assert kinds["log FLOPs"] == kinds["log params"] == "costs"
+    assert kinds["input -> nor_conv_3x3"] == "edges between operations"
+    assert kinds["vertices of 2 edges in"] == kinds["edges out, sum over nor_conv_3x3"] == "degrees"
+    assert kinds["longest way to output, sum over skip_connect"] == "depth"
+    assert kinds["longest path of nor_conv_3x3 alone"] == "paths of a set alone"
+    assert kinds["longest path"] == "paths and lengths"
+    joined = make_encoding("graph+one_hot+costs").groups(NB201)
+    assert np.array_equal(joined[: len(groups)], groups)
+    width = len(make_encoding("one_hot").columns(NB201))
+    assert (joined[len(groups) :] - groups.max()).tolist() == [1] * width + [2] * (len(joined) - len(groups) - width)
 
 
 # scores of a file --------------------------------------------------------------------------------------------------
