@@ -371,6 +371,7 @@ def page() -> str:
         "tried again, on the development tables. The other sets had not been looked at with this study before.\n",
         noise(),
         tried(),
+        timing(),
     ]
     for name in SETS:
         for ablation in (False, True):
@@ -402,6 +403,22 @@ def noise() -> str:
         text += row([label, *(f"{np.mean([pair[place] for pair in both[size]]):.3f}" for size in sizes)])
     losses = [mean_std(pair[1] - pair[0] for pair in both[size]) for size in sizes]
     return text + row(["lost to noise", *(f"{mean:.3f} +- {std:.3f}" for mean, std in losses)])
+
+
+def timing() -> str:
+    """How long the ranking of a whole space takes, from what scripts/bench_predictors.py recorded."""
+    path = RESULTS / "ranking_seconds.json"
+    if not path.exists():
+        return ""
+    record = json.loads(path.read_text())
+    text = f"## Ranking all {record['cells']:,} cells of NAS-Bench-101\n\nSeconds, learning from {record['labels']} labels "
+    text += f"included, on two shared cores, n = {record['repeats']} (`python scripts/bench_predictors.py`, revision "
+    text += f"{record['environment']['revision']}); at most {record['peak_memory_gib']:.2f} GiB.\n\n"
+    first = next(iter(record["seconds"].values()))
+    text += row(["", *first]) + row(["---"] * (len(first) + 1))
+    for name, seconds in record["seconds"].items():
+        text += row([name, *(f"{np.mean(values):.1f}" for values in seconds.values())])
+    return text
 
 
 def tried() -> str:
