@@ -388,7 +388,8 @@ of NAS-Bench-201 with both, the Spearman correlation of the two is .998). The st
 surrogate's DARTS accuracies, made less of trained ones: there the former combination, or size alone, is the better
 choice. "Ranks" are sums of log ranks; "of five" are params, naswot, zico, jacov and receptive_field."""
 CHOICE = """Development samples: other cells of NAS-Bench-201; NAS-Bench-Suite-Zero's 292 cells of NAS-Bench-101, a
-third of which have no 3x3 convolution, and uniform ones; other networks of Macro; DARTS genotypes with the accuracies
+third of which have no 3x3 convolution, and uniform ones; other networks of Macro (22 more had been measured from a
+changed tree when the powers were chosen); DARTS genotypes with the accuracies
 *predicted* by NAS-Bench-301's surrogate. The powers are those of the grid that weighed ZiCo, the mean field, NASWOT,
 SWAP and SNIP or the gradient norm, near the highest mean over the four spaces (a flat top) and good for NAS-Bench-201.
 The power of the losses in `combined_rmi`, and their number, were chosen on the 100 development cells of NAS-Bench-201;
