@@ -337,8 +337,7 @@ def page() -> str:
     for key, table in REPORTED.items():
         parts += [f"## {table.title}", *_reported(key)]
     parts += ["## What the defaults were chosen by", CHOSEN]
-    for study in STUDIES:
-        parts += [f"### {study.capitalize()}", _study_table(study)]
+    parts += [_study_table(study) for study in STUDIES if (RESULTS / f"study_{study}.json").exists()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -397,7 +396,7 @@ def _goals() -> str:
 def _paired(summary: Mapping[str, Any]) -> list[str]:
     from renas.compare_report import paired_lines
 
-    return paired_lines(summary["paired"])
+    return paired_lines(summary["paired"]) if summary["paired"] else []
 
 
 def _study_table(study: str) -> str:
