@@ -55,13 +55,13 @@ def draw_comparison(summary: Mapping[str, Any]) -> Figure:
     left.text(0.01, 0.012, "regret 0: the best was found", transform=left.transAxes, fontsize=8, color="gray")
     left.yaxis.set_major_formatter(lambda value, place: f"{value:g}" if value > none * 1.25 else "")
     left.yaxis.set_minor_formatter(lambda value, place: "")
-    left.set_ylabel(f"regret{unit}: best {summary['label']} less the best so far")
+    left.set_ylabel(f"regret{unit} by {summary['label']}")
     right.axhline(summary["report_of_best_label"], color="gray", linestyle=":", linewidth=1, label="of the best label")
     right.set_ylabel(f"{summary['report']}{unit} of the best so far")
     for axes in (left, right):
         axes.set_xlabel("architectures evaluated")
         axes.grid(alpha=0.3)
-    right.legend(loc="lower right", fontsize=9)
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=7, fontsize=9)
     n = max(member["n"] for member in members.values())
     figure.suptitle(f"{summary['space']} {summary['dataset']}: median and quartiles of {n} seeds", fontsize=11)
     return figure

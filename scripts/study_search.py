@@ -193,7 +193,7 @@ def develop(study: str, data: Path, runs: Path, seeds: range) -> None:
                     regret = best - np.maximum.accumulate(history.values)
                     records.append({"problem": key, "variant": variant.name, "seed": seed, "regret": regret.tolist()})
                     print(json.dumps(records[-1]), file=out, flush=True)
-    publish_study(study, records)
+    publish_study(study, [record for record in records if record["seed"] in seeds])
 
 
 def make_problem(problem: Problem, data: Path, seed: int) -> tuple[Pool, Values]:
