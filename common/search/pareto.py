@@ -16,7 +16,7 @@ from common.spaces.base import SearchSpace
 
 @dataclass(frozen=True)
 class ParetoSettings:
-    """The defaults were chosen on NAS-Bench-201 (CIFAR-10, 12 epochs) and NAS-Bench-Macro: docs/results/budgets.md."""
+    """The defaults were chosen on NAS-Bench-201 (CIFAR-10, 12 epochs) and NAS-Bench-Macro: scripts/study_budgets.py."""
 
     cost: str = key("flops", "what the value is traded against, known of every architecture: flops or params",
         one_of("flops", "params"))  # fmt: skip
