@@ -367,7 +367,8 @@ RMI = """The RMI loss as `combined_rmi` takes it, of the shallow network (one ce
 no accuracy is used. Where "combined and the losses" is no better than "combined alone", the loss is not worth its
 price."""
 GOALS_TEXT = """Price: GFLOP of the score on so many images, three NAS-Bench-201 cells, beside the published RMI's 151
-passes of 32 images. With other than 32 images `combined` is put together from single scores (below)."""
+passes of 32 images. Where n is 300, or the images are not 32, `combined` is put together from
+single scores (below)."""
 REFERENCE = """Spearman correlation of our values with NAS-Bench-Suite-Zero's columns, over the same architectures.
 What is below .95 and why: `jacov` and `plain` are noise around one value in NAS-Bench-101 and DARTS (gradients are
 not correlated there) and `plain` everywhere (weights before a batch norm add 0); params, FLOPs and `l2_norm` of
@@ -378,10 +379,9 @@ ORDER = """`combined` is 1.5 log ZiCo + log of the mean field (up to the image) 
 down to what chance makes) + log det of NASWOT's kernel / images + 0.5 log SWAP - 0.75 log SNIP. It is the third choice:
 the first (log parameters and naswot / B in place of ZiCo) and the second ("the former": 3 log ZiCo + log of the widest
 field - log correlation) were measured on the NAS-Bench-201 and NAS-Bench-101 samples here, the second on the DARTS
-samples and the first 159 networks of Macro too, and so were the single scores, whose taus had been read. What replaced
+samples and the networks of Macro too, and so were the single scores, whose taus had been read. What replaced
 them was chosen on the development samples below, none of which is here: for NAS-Bench-201 and -101 this is a third
-look, for DARTS and those 159 a second, for the other 141 networks of Macro a first. `steady` was found on the same
-development samples. "Powers of combined chosen on the other spaces" are the six powers with the highest mean tau over
+look, for DARTS and Macro a second. `steady` was found on the same development samples. "Powers of combined chosen on the other spaces" are the six powers with the highest mean tau over
 the development samples of all other spaces. Where a set has no records of `combined` and `steady` for all of its
 networks, they are put together from the single scores, of its batch and with the gradient of all of it (for 111 cells
 of NAS-Bench-201 with both, the Spearman correlation of the two is .998). The steepness, which made more of the
