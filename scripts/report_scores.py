@@ -381,7 +381,8 @@ the first (log parameters and naswot / B in place of ZiCo) and the second ("the 
 field - log correlation) were measured on the NAS-Bench-201 and NAS-Bench-101 samples here, the second on the DARTS
 samples and the networks of Macro too, and so were the single scores, whose taus had been read. What replaced
 them was chosen on the development samples below, none of which is here: for NAS-Bench-201 and -101 this is a third
-look, for DARTS and Macro a second. `steady` was found on the same development samples. "Powers of combined chosen on the other spaces" are the six powers with the highest mean tau over
+look, for DARTS and Macro a second. `steady` was found on the same development samples.
+"Powers of combined chosen on the other spaces" are the six powers with the highest mean tau over
 the development samples of all other spaces. Where a set has no records of `combined` and `steady` for all of its
 networks, they are put together from the single scores, of its batch and with the gradient of all of it (for 111 cells
 of NAS-Bench-201 with both, the Spearman correlation of the two is .998). The steepness, which made more of the
