@@ -368,7 +368,8 @@ def make_parser() -> OneLineParser:
     parser = OneLineParser(
         PROG,
         "Run several searches on one benchmark at the same budget and report, for each, what the best architecture by "
-        "the label is after every number of evaluations. Started again, it runs what is missing.",
+        "the label is after every number of evaluations. Started again, it runs what is missing. A first look takes "
+        "seconds: --strategies random,evolution,local,active --seeds 5 --budget 60",
     )
     add = parser.add_argument_group("data and protocol").add_argument
     add("--data_path", metavar="PATH", help="as of python -m renas; default: the table that pip installs")
