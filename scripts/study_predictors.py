@@ -411,7 +411,8 @@ def timing() -> str:
     if not path.exists():
         return ""
     record = json.loads(path.read_text())
-    text = f"## Ranking all {record['cells']:,} cells of NAS-Bench-101\n\nSeconds, learning from {record['labels']} labels "
+    text = f"## Ranking all {record['cells']:,} cells of NAS-Bench-101\n\n"
+    text += f"Seconds, learning from {record['labels']} labels "
     text += f"included, on two shared cores, n = {record['repeats']} (`python scripts/bench_predictors.py`, revision "
     text += f"{record['environment']['revision']}); at most {record['peak_memory_gib']:.2f} GiB.\n\n"
     first = next(iter(record["seconds"].values()))
