@@ -66,7 +66,10 @@ def read_found(
 
 def read_summary(folder: Path) -> dict[str, Any]:
     """What a finished run has found. Raises InputError for a folder that holds none, or something else."""
-    summary = read_json(folder / SUMMARY)
+    try:
+        summary = read_json(folder / SUMMARY)
+    except InputError as error:
+        raise InputError(f"{error}: not the folder of a finished run") from None
     if not isinstance(summary, dict):
         raise InputError(f"{folder / SUMMARY} is no summary; repair or remove it")
     return summary

@@ -16,6 +16,7 @@ from typing import Any
 
 from common.errors import InputError
 from common.export.found import read_summary, sized_space
+from common.inputs import read_json, read_yaml
 from common.page.rebuild import rebuild_command
 from common.runs import write_atomic
 
@@ -242,9 +243,8 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    for file in (folder / "config.yaml", folder / "config.json"):
+    for file, read in ((folder / "config.yaml", read_yaml), (folder / "config.json", read_json)):
         if file.exists():
-            import yaml
-
-            return dict(yaml.safe_load(file.read_text(encoding="utf-8")) or {})  # JSON is YAML
+            config = read(file)
+            return config if isinstance(config, dict) else {}
     return {}
