@@ -411,16 +411,10 @@ def timing() -> str:
     if not path.exists():
         return ""
     record = json.loads(path.read_text())
-<<<<<<< HEAD
     text = f"## Ranking all {record['cells']:,} cells of NAS-Bench-101\n\n"
     text += f"Seconds, learning from {record['labels']} labels "
     text += f"included, on two shared cores, n = {record['repeats']} (`python scripts/bench_predictors.py`, revision "
     text += f"{record['environment']['revision']}); at most {record['peak_memory_gib']:.2f} GiB.\n\n"
-=======
-    text = f"## Ranking all {record['cells']:,} cells of NAS-Bench-101\n\nSeconds, learning from {record['labels']} "
-    text += f"labels included, on two shared cores, n = {record['repeats']} (`python scripts/bench_predictors.py`, "
-    text += f"revision {record['environment']['revision']}); at most {record['peak_memory_gib']:.2f} GiB.\n\n"
->>>>>>> 9823225 (Lines in width)
     first = next(iter(record["seconds"].values()))
     text += row(["", *first]) + row(["---"] * (len(first) + 1))
     for name, seconds in record["seconds"].items():
