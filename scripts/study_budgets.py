@@ -144,7 +144,8 @@ def page() -> str:
             cells.append(", ".join("not within" if text == "inf" else text for text in said))
             rows.append(f"| {search} | " + " | ".join(cells) + " |")
         lines.append("\n".join(rows))
-    lines.append("## The front of accuracy and FLOPs")
+    if {*FRONTS} & {*there}:
+        lines.append("## The front of accuracy and FLOPs")
     for name in FRONTS:
         if name not in there:
             continue
