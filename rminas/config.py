@@ -69,6 +69,11 @@ _known, _said = member_of(EVALUATORS)
 EVALUATOR = (lambda names: all(_known(name.strip()) for name in names.split("+")), f"{_said}, or several joined by +")
 
 
+def tracker_key() -> Any:
+    """The setting TRACKER, of searches and retrainings."""
+    return key("", "shows curves while it runs: tensorboard, or your own; empty: none", member_of(("", *TRACKERS)))
+
+
 @dataclass(frozen=True)
 class Space:
     name: str = key("nasbench201", "search space, or your own as my_module:SPACE", member_of(SPACES))
@@ -213,9 +218,7 @@ class Config:
         "device",
         member_of(("auto", *EXECUTORS)),
     )
-    tracker: str = key(
-        "", "shows curves while it runs: tensorboard, or your own; empty: none", member_of(("", *TRACKERS))
-    )
+    tracker: str = tracker_key()
     ray: Ray = Ray()
     space: Space = Space()
     data: Data = Data()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PROG = "python -m rminas.retrain"
 CONFIG_FILE, INPUTS_FILE, SUMMARY_FILE = "config.yaml", "inputs.json", "summary.json"
 EPOCHS_FILE, CHECKPOINT_FILE, CURVE_FILE = "epochs.jsonl", "checkpoint.pt", "learning_curve.png"
-FREE = ("NAME", "OUT_DIR", "DEVICE")  # what another start of the same run may change
+FREE = ("NAME", "OUT_DIR", "DEVICE", "TRACKER")  # what another start of the same run may change
 FLAGS = {"arch": "TRAIN.GENOTYPE", "device": "DEVICE", "seed": "RNG_SEED", "out": "OUT_DIR"}
 CELL = "cell"  # its drawing
 CURVE_EVERY_S = 60.0  # drawing takes half a second
@@ -151,6 +151,8 @@ def _retrain(config: RetrainConfig, stem: str, text: str, processes: Processes) 
     rngs = named_rngs(config.rng_seed, "weights", "training")
     with torch_seeded(rngs["weights"]):
         network = build_network(space, arch, auxiliary=settings.auxiliary_weight > 0)
+    if processes.rank == 0:
+        folder.track(config.tracker)
     with _Run(folder, settings.epochs, active=processes.rank == 0) as run:
         records = retrain(
             network, images, settings, rngs["training"], processes, path / CHECKPOINT_FILE, run.step, run.epoch, teacher
@@ -347,6 +349,7 @@ class _Run:
         self.folder, self.epochs, self.active = folder, epochs, active
         self.bar = ProgressBar(0, "retraining", "step")
         self.said = ""
+        self.tracked = 0  # epochs that the trackers have been shown
         self.drawn_s = time.monotonic()
 
     def __enter__(self) -> _Run:
@@ -361,6 +364,7 @@ class _Run:
             return
         # The whole file: after a kill, it may hold epochs that are not in the checkpoint and now come again.
         self._write_records(records)
+        self._track(records)
         if time.monotonic() - self.drawn_s > CURVE_EVERY_S:
             write_curve(records, self.folder.path / CURVE_FILE)
             self.drawn_s = time.monotonic()
@@ -372,7 +376,14 @@ class _Run:
     def finish(self, records: list[dict[str, Any]]) -> None:
         if self.active:
             self._write_records(records)
+            self._track(records)
             write_curve(records, self.folder.path / CURVE_FILE)
+
+    def _track(self, records: list[dict[str, Any]]) -> None:
+        for tracker in self.folder.trackers:
+            for record in records[self.tracked :]:
+                tracker.add(record)
+        self.tracked = len(records)
 
     def _write_records(self, records: list[dict[str, Any]]) -> None:
         from common.runs import write_atomic
@@ -382,6 +393,8 @@ class _Run:
 
     def __exit__(self, *_: object) -> None:
         self.bar.close()
+        while self.folder.trackers:
+            self.folder.trackers.pop().close()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from common.export.found import read_summary
 from common.inputs import read_yaml
 from common.runs.config import SEED, Dialects, above, at_least, between, key, load_config, one_of
 from common.spaces import SPACES
-from rminas.config import DATA_KEYS, Data, Teacher
+from rminas.config import DATA_KEYS, Data, Teacher, tracker_key
 from rminas.config import DIALECTS as SEARCH_DIALECTS
 
 # What differs from the defaults below, for cells of DARTS: its own recipe for CIFAR; for ImageNet the mobile setting of
@@ -115,6 +115,7 @@ class RetrainConfig:
     out_dir: str = key("runs/retrain", "folder of run folders")
     rng_seed: int = key(0, "decides initial weights, order, augmentation and drop path", SEED)
     device: str = key("auto", "where to compute", one_of(*DEVICES))
+    tracker: str = tracker_key()
     space: Space = Space()
     data: Data = Data()  # noqa: RUF009 (it is frozen)
     teacher: Teacher = Teacher()  # noqa: RUF009 (it is frozen)

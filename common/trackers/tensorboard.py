@@ -16,6 +16,7 @@ FOLDER = "tensorboard"
 
 class TensorBoard(Tracker):
     """By seed (and evaluator, or stage): values of evaluations and the best so far, loss curves of what was trained.
+    Of a retraining: all numbers of its epochs.
 
     What is not finite is left out.
     """
@@ -33,6 +34,10 @@ class TensorBoard(Tracker):
         self._best: dict[str, float] = {}
 
     def add(self, record: Mapping[str, Any]) -> None:
+        if (epoch := record.get("epoch")) is not None:
+            for name, value in record.items():
+                self._show(f"retraining/{name}", _number(value), epoch)
+            return
         group = "/".join(str(record[key]) for key in ("evaluator", "stage") if record.get(key))
         group = f"seed_{record.get('seed')}" + (f"/{group}" if group else "")
         if (index := record.get("index")) is not None:

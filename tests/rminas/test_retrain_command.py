@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from common.datasets.record import DataSet
 from common.errors import InputError
 from common.seeds import named_rngs, torch_seeded
 from common.spaces.darts import Darts
+from common.trackers import Tracker
 from common.training import classifier, retraining
 from common.training.retraining import Objective
 from rminas.retrain import HOLD_S, build_network, main, read_genotype, settings_of
@@ -57,6 +58,20 @@ def _few_digits() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(digits, "DIGITS", dataclasses.replace(record, read=read_few))
         yield
+
+
+SHOWN: list[Any] = []
+
+
+class Epochs(Tracker):
+    def __init__(self, folder: Path) -> None:
+        pass
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        SHOWN.append(record["epoch"])
+
+    def close(self) -> None:
+        SHOWN.append("closed")
 
 
 def write_cfg(folder: Path, **changes: Any) -> Path:
@@ -167,7 +182,9 @@ def test_an_interrupted_training_goes_on_to_the_same_end(
     assert not (folder / "summary.json").exists()
     file = folder / "epochs.jsonl"
     file.write_text(file.read_text() + file.read_text())  # an epoch that was finished after the last checkpoint
-    run(cfg)
+    SHOWN.clear()
+    run(cfg, "TRACKER", f"{__name__}:Epochs")
+    assert SHOWN == [1, 2, "closed"]  # what was trained before the interruption, too
     assert len(calls) == 7 + 6
     assert untimed(records_in(folder)) == untimed(records_in(whole))
     ours, theirs = (json.loads((path / "summary.json").read_text()) for path in (folder, whole))

@@ -58,6 +58,7 @@ def test_curves_are_those_of_the_records(tmp_path: Path):
         for record in (first, evaluation(1, None), evaluation(2, -1.5)):
             folder.append(record)
         folder.append({"seed": 4, "loss": [0.5, 0.25]})
+        folder.append({"epoch": 1, "loss": 2.5, "test_error": None})
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
     curves = {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
     assert curves == {
@@ -65,6 +66,8 @@ def test_curves_are_those_of_the_records(tmp_path: Path):
         "seed_3/best_so_far": [(0, -2.0), (1, -2.0), (2, -1.5)],
         "seed_3/loss_of_candidates/0": [(0, 3.0), (1, 2.0)],
         "seed_4/loss_of_the_predictor": [(0, 0.5), (1, 0.25)],
+        "retraining/epoch": [(1, 1.0)],
+        "retraining/loss": [(1, 2.5)],
     }
 
 
