@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.benchmarks.table import BUILT_IN, PERCENT, accuracy_line
+from common.benchmarks import BUILT_IN
+from common.benchmarks.table import PERCENT, accuracy_line
 from common.metrics import number, summarize_series, with_spread
 
 if TYPE_CHECKING:

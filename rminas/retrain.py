@@ -123,8 +123,6 @@ def _parsed(space: SearchSpace, text: str, given: str) -> Any:
 def _retrain(config: RetrainConfig, stem: str, text: str, processes: Processes) -> str:
     """Trains what is missing; the report. In every process, of which the first alone reports what was trained."""
     from common.runs import RunFolder
-    from common.seeds import named_rngs, torch_seeded
-    from common.training.retraining import retrain
 
     with processes.first_alone():  # it may download them
         images = _load_images(config)
@@ -137,6 +135,17 @@ def _retrain(config: RetrainConfig, stem: str, text: str, processes: Processes) 
         folder = RunFolder.open(path, nested(config), CONFIG_FILE, FREE, setting="OUT_DIR or NAME", alone=first)
         inputs = {"images_sha256": images.sha256, "processes": processes.count}
         folder.pin(INPUTS_FILE, inputs, setting="OUT_DIR or NAME")
+    with folder:
+        return _retrain_in(folder, config, space, arch, images, processes)
+
+
+def _retrain_in(
+    folder: RunFolder, config: RetrainConfig, space: SearchSpace, arch: Any, images: ImageSet, processes: Processes
+) -> str:
+    from common.seeds import named_rngs, torch_seeded
+    from common.training.retraining import retrain
+
+    path = folder.path
     if (path / SUMMARY_FILE).exists():
         try:
             return terminal_report(read_summary(path), path)
@@ -393,8 +402,6 @@ class _Run:
 
     def __exit__(self, *_: object) -> None:
         self.bar.close()
-        while self.folder.trackers:
-            self.folder.trackers.pop().close()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from common.benchmarks.table import BUILT_IN
 from common.errors import InputError
 from common.inputs import size_of
 
@@ -28,7 +27,7 @@ READERS = {
     "nasbench101": "common.benchmarks.nasbench101.results",
 }
 CSV = "csv"  # the kind whose space is not known from the format
-BUILT_IN_SPACE = "nasbench201"  # of BUILT_IN, which is read when no path is named
+BUILT_IN, BUILT_IN_SPACE = "analognas", "nasbench201"  # the table that pip installs, read when no path is named
 # Names of benchmarks -> environment variables with the paths of their files.
 PATH_VARIABLES = {"nasbench101": "NASBENCH101_PATH", "nasbench201": "NASBENCH201_PATH"}
 

@@ -16,7 +16,7 @@ from common.seeds import named_rngs
 from common.spaces import SearchSpace
 
 PERCENT = "%"
-BUILT_IN, BUILT_IN_TITLE = "analognas", "AnalogNAS-Bench"  # the kind of the table that pip installs
+BUILT_IN_TITLE = "AnalogNAS-Bench"  # the table that pip installs
 
 
 @dataclass(frozen=True)

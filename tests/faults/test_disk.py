@@ -86,7 +86,7 @@ def test_a_file_that_cannot_grow():
 @contextlib.contextmanager
 def few_handles(spare: int) -> Iterator[None]:
     taken: list[int] = []
-    with limit(resource.RLIMIT_NOFILE, max(map(int, os.listdir("/proc/self/fd"))) + 1):
+    with limit(resource.RLIMIT_NOFILE, max(map(int, os.listdir("/proc/self/fd"))) + 1 + spare):
         with contextlib.suppress(OSError):
             while True:
                 taken.append(os.open(os.devnull, os.O_RDONLY))

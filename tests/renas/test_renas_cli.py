@@ -162,7 +162,8 @@ def test_the_command_from_end_to_end(table: Path, tmp_path: Path):
     assert set(written) == {
         "config.json", "evaluations.jsonl", "summary.json",
         "predicted_vs_true.png", "predicted_vs_true.pdf", "search.png", "search.pdf",
-        "scores/seed_0.npy", "scores/seed_1.npy", "predictors/seed_0.npz", "predictors/seed_1.npz",
+        "found_0.png", "found_0.pdf", "found_1.png", "found_1.pdf",
+            "scores/seed_0.npy", "scores/seed_1.npy", "predictors/seed_0.npz", "predictors/seed_1.npz",
     }  # fmt: skip
 
     config, summary = (json.loads(written[name]) for name in ("config.json", "summary.json"))

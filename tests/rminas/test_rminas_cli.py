@@ -95,7 +95,8 @@ def test_a_search_leaves_a_complete_run_folder(cfg: Path, capsys: pytest.Capture
         assert one["positives"] == sum(bool(record["positive"]) for record in own) == 3
         assert set(one["found"]) == {"arch", "index", "test_acc", "rank", "regret"}
         assert one["found"]["test_acc"] + one["found"]["regret"] == pytest.approx(made["benchmark"]["best"])
-        assert one["search_s"] == pytest.approx(sum(record["evaluate_s"] + record["propose_s"] for record in own))
+        chosen_s = one["search_s"] - sum(record["evaluate_s"] + record["propose_s"] for record in own)
+        assert 0 <= chosen_s < 10  # what the choice took
         assert -1 <= one["kendall_tau"] <= 1
     accuracies = [one["found"]["test_acc"] for one in made["runs"]]
     assert made["mean"]["test_acc"] == pytest.approx(np.mean(accuracies))

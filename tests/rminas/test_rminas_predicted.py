@@ -44,7 +44,7 @@ def settings(folder: Path, predictor: Path, **more: Any) -> dict[str, Any]:
 def test_a_search_tells_what_is_predicted_of_the_network_found(
     tmp_path: Path, predictor: Path, latencies: Path
 ) -> None:
-    done = rminas.run(None, **settings(tmp_path, predictor, latency=str(latencies)))
+    done = rminas.run(None, **settings(tmp_path, predictor, benchmark__latency=str(latencies)))
     found = done.summary["runs"][0]["found"]
     expected = AccuracyPredictor.load(predictor).accuracies([done.found[0]])[0]
     assert found["test_acc"] == pytest.approx(expected, nan_ok=True)
