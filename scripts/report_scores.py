@@ -368,8 +368,8 @@ RMI = """The RMI loss as `combined_rmi` takes it, of the shallow network (one ce
 no accuracy is used. Where "combined and the losses" is no better than "combined alone", the loss is not worth its
 price."""
 GOALS_TEXT = """Price: GFLOP of the score on so many images, three NAS-Bench-201 cells, beside the published RMI's 151
-passes of 32 images. Where n is 300, or the images are not 32, `combined` is put together from
-single scores (below)."""
+passes of 32 images. On NAS-Bench-201 `combined` was measured as such, elsewhere it is put together from single scores
+(below)."""
 REFERENCE = """Spearman correlation of our values with NAS-Bench-Suite-Zero's columns, over the same architectures.
 What is below .95 and why: `jacov` and `plain` are noise around one value in NAS-Bench-101 and DARTS (gradients are
 not correlated there) and `plain` everywhere (weights before a batch norm add 0); params, FLOPs and `l2_norm` of
