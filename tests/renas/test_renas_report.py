@@ -14,7 +14,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from common.benchmarks.table import BUILT_IN, BenchmarkTable
+from common.benchmarks import BUILT_IN
+from common.benchmarks.table import BenchmarkTable
 from common.runs.files import plain
 from renas.experiment import Experiment, PredictorChoice
 from renas.plots import best_so_far, draw_predictions, draw_search, random_search, write_plots
