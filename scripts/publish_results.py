@@ -29,14 +29,15 @@ def main() -> None:
     if args.to and len(args.summaries) > 1:
         raise InputError("--to takes one summary; name them one by one")
     for given in args.summaries:
-        source = given / "summary.json" if given.is_dir() else given
-        if not source.is_file():
-            raise InputError(f"no file {source}")
-        publish(source, args.to or source)
+        publish(given, args.to)
 
 
-def publish(source: Path, target: Path) -> None:
-    """Writes the summary in `source` to `target` without paths of the machine it was made on."""
+def publish(given: Path, target: Path | None = None) -> None:
+    """Writes a summary, or that of a run folder, to `target` (None: where it is) without machine paths."""
+    source = given / "summary.json" if given.is_dir() else given
+    if not source.is_file():
+        raise InputError(f"no file {source}")
+    target = target or source
     try:
         summary = json.loads(source.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -109,7 +109,7 @@ def report(name: str, data: Path, runs: Path) -> None:
     said = {**settings_of(task, data), "SEEDS": SEEDS, "OUT_DIR": str(runs), "EXECUTOR": "serial"}
     done = rminas.run(task.config, say=print, **said, NAME=f"{name}_screening")
     print(done.report)
-    publish(done.folder / "summary.json", RESULTS / f"{name}_screening.json")
+    publish(done.folder, RESULTS / f"{name}_screening.json")
     baselines(name, data)
 
 
@@ -181,7 +181,7 @@ def develop(data: Path, runs: Path) -> None:
         label = f"develop_{variant.replace(' ', '_')}"
         said = {**settings_of(task, data), "EXECUTOR": "serial", **changes, "OUT_DIR": str(runs), "NAME": label}
         done = rminas.run(task.config, say=print, **said, RNG_SEED=FIRST_DEVELOPED, SEEDS=DEVELOPED)
-        publish(done.folder / "summary.json", RESULTS / f"{label}.json")
+        publish(done.folder, RESULTS / f"{label}.json")
 
 
 def measure(names: Sequence[str], stretch_s: float, data: Path, runs: Path) -> None:
