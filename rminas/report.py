@@ -11,7 +11,6 @@ import numpy as np
 
 from common.benchmarks.table import accuracy_line
 from common.metrics import bootstrap_interval, mean_std, number, summarize_series, with_spread
-from common.runs import write_atomic
 from common.search.screening import INITIAL
 from rminas.accuracy import PREDICTED
 from rminas.forest import WARMUP
@@ -164,8 +163,6 @@ def write_search_plot(
     All panels go by the scores that decide what is positive: losses, weighed by the cheap score where there is one. The
     second and third are left out where no accuracy is known.
     """
-    from matplotlib import pyplot as plt
-
     known = [accuracies.accuracies(outcome.history.archs) for outcome in outcomes]
     some = any(np.isfinite(values).any() for values in known)
     figure, axes = _figure(3 if some else 1)
@@ -194,7 +191,6 @@ def write_search_plot(
         _plot_progress(axes[2], outcomes, known, accuracies)
         _scale_accuracies(axes[1:], accuracies)
     _save(figure, folder / "search.png")
-    plt.close(figure)
 
 
 def _plot_progress(
@@ -261,8 +257,6 @@ def write_rank_plot(
 
     All taus with 95 % intervals, of the architectures (first seed). Args: histories: of the first seed, by evaluator.
     """
-    from matplotlib import pyplot as plt
-
     stepped, rows = bool(summaries[0]["kendall_tau_by_step"]), summaries[0]["rows"]
     figure, axes = _figure(1 + bool(rows) + stepped)
     name, history = next(iter(histories.items()))
@@ -299,7 +293,6 @@ def write_rank_plot(
     values.set(xlabel=label)
     _scale_accuracies([values], accuracies)
     _save(figure, folder / "rank.png")
-    plt.close(figure)
 
 
 def _axis(evaluator: str, weighed: bool) -> tuple[str, float]:
@@ -336,17 +329,17 @@ def _scale_accuracies(panels: Sequence[Any], accuracies: AccuracyTable) -> None:
 
 
 def _figure(columns: int) -> Any:
-    import matplotlib
+    from common.drawing.figures import new_figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(1, columns, figsize=(5.5 * columns, 4.5), layout="constrained", squeeze=False)
+    figure = new_figure(5.5 * columns, 4.5, "constrained")
+    axes = figure.subplots(1, columns, squeeze=False)
     return figure, list(axes[0])
 
 
 def _save(figure: Any, path: Path) -> None:
-    write_atomic(path, lambda file: figure.savefig(file, format="png", dpi=120))
+    from common.drawing import write_figure
+
+    write_figure(figure, path, dpi=120)
 
 
 def main(argv: list[str] | None = None) -> None:

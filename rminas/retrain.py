@@ -326,14 +326,11 @@ def terminal_report(summary: dict[str, Any], folder: Path) -> str:
 
 def write_curve(records: list[dict[str, Any]], path: Path) -> None:
     """`learning_curve.png`: loss, and error on training and test images, by epoch."""
-    import matplotlib
+    from common.drawing import write_figure
+    from common.drawing.figures import new_figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    from common.runs import write_atomic
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+    figure = new_figure(11, 4.5, "constrained")
+    left, right = figure.subplots(1, 2)
     epochs = [record["epoch"] for record in records]
     tested = [record for record in records if record["test_error"] is not None]
     marker = "." if len(records) <= 30 else None
@@ -347,8 +344,7 @@ def write_curve(records: list[dict[str, Any]], path: Path) -> None:
         right.plot([record["epoch"] for record in tested], error, marker=marker, label=line)
     right.set(xlabel="epoch", ylabel="error (%)")
     right.legend()
-    write_atomic(path, lambda file: figure.savefig(file, format="png", dpi=120))
-    plt.close(figure)
+    write_figure(figure, path, dpi=120)
 
 
 class _Run:
