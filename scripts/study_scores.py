@@ -121,6 +121,16 @@ SETS = {
     "darts500": StudySet(
         "DARTS, 200 epochs", "darts/darts_cifar10_500.csv", ("cifar10_valid_200",), 300, 16, network=SMALL_DARTS
     ),
+    "darts500_dev": StudySet(
+        "DARTS, 200 epochs, development",
+        "darts/darts_cifar10_500.csv",
+        ("cifar10_valid_200",),
+        200,
+        16,
+        development=True,
+        after="darts500",
+        network=SMALL_DARTS,
+    ),
     "darts107": StudySet(
         "DARTS, 600 epochs",
         "darts/darts_cifar10_600epochs_107.csv",
