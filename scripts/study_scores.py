@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -277,17 +278,6 @@ def price(data: Path, folder: Path, cells: int = 3, updates: int = 7) -> None:
     machine hits all alike. The first time is for warming up.
     """
     import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
-    from torch.utils.flop_counter import flop_registry
-
-    class Counter(TorchDispatchMode):  # FlopCounterMode also follows modules, which torch.autograd.grad does not allow
-        total = 0
-
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            out = func(*args, **(kwargs or {}))
-            if func.overloadpacket in flop_registry:
-                self.total += flop_registry[func.overloadpacket](*args, **(kwargs or {}), out_val=out)
-            return out
 
     torch.set_num_threads(1)
     table = load_table(SETS["nb201"], data)
@@ -307,12 +297,11 @@ def price(data: Path, folder: Path, cells: int = 3, updates: int = 7) -> None:
         for timed in (False, True):
             for name in rng.permutation([*asked]):
                 started = time.process_time()
-                with nullcontext() if timed else Counter() as counter:
-                    evaluate_each(asked[name], arch)
                 if timed:
+                    evaluate_each(asked[name], arch)
                     seconds[name].append(time.process_time() - started)
                 else:
-                    flops[name].append(counter.total)
+                    flops[name].append(flops_of(partial(evaluate_each, asked[name], arch)))
     archs_text = [space.format(arch) for arch in archs]
     write_json(
         folder / "price.json",
@@ -325,6 +314,25 @@ def price(data: Path, folder: Path, cells: int = 3, updates: int = 7) -> None:
             "flops": flops,
         },
     )
+
+
+def flops_of(run: Callable[[], object]) -> int:
+    """What torch counts while `run` computes, backward passes included."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils.flop_counter import flop_registry
+
+    class Counter(TorchDispatchMode):  # FlopCounterMode also follows modules, which torch.autograd.grad does not allow
+        total = 0
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = func(*args, **(kwargs or {}))
+            if func.overloadpacket in flop_registry:
+                self.total += flop_registry[func.overloadpacket](*args, **(kwargs or {}), out_val=out)
+            return out
+
+    with Counter() as counter:
+        run()
+    return counter.total
 
 
 def merged(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
