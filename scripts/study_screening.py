@@ -2,13 +2,14 @@
 
 `run` makes the reported searches (seeds 0 to 9), `develop` those that defaults were chosen on (seeds from 100 on),
 `time` measures whole commands on both cores of a machine that does nothing else, beside a stretch of the published
-search. Summaries go to docs/results/screening; `page` writes docs/results/screening.md from them and from nothing else.
+search, `loaded` README's two commands on a machine that is at work. Summaries go to docs/results/screening; `page` writes docs/results/screening.md from them and from nothing else.
 What has been run is not run again.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -57,6 +58,7 @@ TASKS = {
         "nasbench_macro/nas-bench-macro_cifar10.json"),
     "darts_cifar10": Task("DARTS, CIFAR-10", "darts_cifar10_screen", "cifar/cifar10_subset.npz", ""),
 }  # fmt: skip
+FIRST = ("nb201_digits_screen", "nb201_digits_fast")  # as README has them
 COLUMNS = {"nb201_cifar10": "cifar10_test_200", "nb201_cifar100": "cifar100_test_200",
     "nb201_imagenet16": "imagenet16_120_test_200"}  # fmt: skip
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -67,8 +69,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     parser = OneLineParser(PROG, __doc__ or "")
-    parser.add_argument("part", choices=("run", "develop", "time", "page"))
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="where images and tables are; page needs none")
+    parser.add_argument("part", choices=("run", "develop", "time", "loaded", "page"))
+    parser.add_argument(
+        "--data", type=Path, metavar="FOLDER", help="where images and tables are; loaded and page need none"
+    )
     parser.add_argument("--runs", type=Path, default=Path("runs/study_screening"), help="where the runs go")
     parser.add_argument("--only", default="", metavar="NAMES", help=f"of run and time: tasks of {', '.join(TASKS)}")
     parser.add_argument(
@@ -77,6 +81,9 @@ def main() -> None:
     args = parser.parse_args()
     if args.part == "page":
         write_atomic(PAGE, lambda out: out.write(page().encode()))
+        return
+    if args.part == "loaded":
+        loaded(args.runs)
         return
     if args.data is None:
         raise InputError("--data names the folder of images and tables")
@@ -202,6 +209,15 @@ def measure(names: Sequence[str], stretch_s: float, data: Path, runs: Path) -> N
     write_json(RESULTS / "time.json", found)
 
 
+def loaded(runs: Path) -> None:
+    """Wall seconds of what README begins with, once each, whatever else the machine does, and its load at the end."""
+    found: dict[str, Any] = {"environment": environment("cpu (all cores)"), "seconds": {}, "load": {}}
+    for config in FIRST:
+        found["seconds"][config], _ = command(config, {}, runs, f"loaded_{config}")
+        found["load"][config] = round(os.getloadavg()[0], 1)  # processes that ran or waited, mean over the last minute
+        write_json(RESULTS / "loaded.json", found)
+
+
 def command(config: str, settings: dict[str, Any], runs: Path, name: str, limit: float = 0.0) -> tuple[float, Path]:
     """Seconds that a command has taken, or the limit at which it was ended, and its run folder."""
     folder = runs / name
@@ -222,7 +238,7 @@ def command(config: str, settings: dict[str, Any], runs: Path, name: str, limit:
 
 
 def page() -> str:
-    return "\n".join([*_head(), *_found(), *_stages(), *_times(), *_developed()])
+    return "\n".join([*_head(), *_found(), *_stages(), *_times(), *_loaded(), *_developed()])
 
 
 def _summary(name: str) -> dict[str, Any] | None:
@@ -339,6 +355,22 @@ def _times() -> Iterator[str]:
         yield f"- the published rules: {minutes:.0f} minutes for the {EVALUATIONS} evaluations of a search that ended,"
         yield "  by the rate of a [measured stretch](bench_rminas_cpu.md)"
     yield ""
+
+
+def _loaded() -> Iterator[str]:
+    if made := _summary("loaded"):
+        revision, cores = (made["environment"][key] for key in ("revision", "cores"))
+        yield from (
+            "## README's commands while other work runs",
+            "",
+            f"`{PROG} loaded`, revision {revision}, once each, from the start of Python to its end, with nothing at",
+            f"hand (a teacher, where there is one, is trained on the spot), on {cores} cores; the load is the mean number of",
+            "processes that computed or waited to, over the last minute of the command:",
+            "",
+        )
+        for config, seconds in made["seconds"].items():
+            yield f"- `python -m rminas --cfg {config}`: {seconds:.0f} s, load {made['load'][config]}"
+        yield ""
 
 
 def _developed() -> Iterator[str]:
