@@ -2,8 +2,8 @@
 
 `run` makes the reported searches (seeds 0 to 9), `develop` those that defaults were chosen on (seeds from 100 on),
 `time` measures whole commands on both cores of a machine that does nothing else, beside a stretch of the published
-search, `loaded` README's two commands on a machine that is at work. Summaries go to docs/results/screening; `page` writes docs/results/screening.md from them and from nothing else.
-What has been run is not run again.
+search, `loaded` README's two commands on a machine that is at work. Summaries go to docs/results/screening; `page`
+writes docs/results/screening.md from them and from nothing else. What has been run is not run again.
 """
 
 from __future__ import annotations
@@ -364,7 +364,7 @@ def _loaded() -> Iterator[str]:
             "## README's commands while other work runs",
             "",
             f"`{PROG} loaded`, revision {revision}, once each, from the start of Python to its end, with nothing at",
-            f"hand (a teacher, where there is one, is trained on the spot), on {cores} cores; the load is the mean number of",
+            f"hand (a teacher, where there is one, is trained on the spot), on {cores} cores. Load: the mean number of",
             "processes that computed or waited to, over the last minute of the command:",
             "",
         )
