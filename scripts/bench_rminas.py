@@ -24,6 +24,7 @@ from common.devices import DEVICES, device_title, pick_device
 
 if TYPE_CHECKING:
     import torch
+    from matplotlib.figure import Figure
 
     from common.execution import Executor
     from common.spaces import SearchSpace
@@ -98,6 +99,7 @@ def main() -> None:
 
     import torch
 
+    from common.drawing import write_figure
     from common.execution.processes import Processes
 
     device = pick_device(args.device)
@@ -144,7 +146,7 @@ def main() -> None:
         args.out.mkdir(parents=True, exist_ok=True)
         text = "\n".join(["# RMI-NAS candidates: one at a time against the executors", "", *lines, "", made, ""])
         (args.out / f"bench_rminas_{device.type}.md").write_text(text)
-        _plot(ways, title, args.out / f"bench_rminas_{device.type}.png")
+        write_figure(draw(ways, title), args.out / f"bench_rminas_{device.type}.png", dpi=120)
     ratios = chosen.rates / ways[0].rates
     print(f"{chosen.name} ({chosen.width} at once) over one at a time, evaluations a second:")
     print(f"{_ratio(ratios)} over {args.repeat} repetitions")
@@ -334,23 +336,25 @@ def _searches(evaluator: RmiEvaluator) -> list[str]:
     return lines
 
 
-def _plot(ways: Sequence[Way], title: str, path: Path) -> None:
-    import matplotlib
+def draw(ways: Sequence[Way], title: str) -> Figure:
+    """Evaluations a second of every way, downwards: every repetition, the median, and a line from least to most."""
+    from common.drawing.figures import new_figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    fused = [way for way in ways if way.name == "together"]
-    middle = np.array([np.median(way.rates) for way in fused])
-    ends = np.array([[way.rates.min() for way in fused], [way.rates.max() for way in fused]])
-    axes.errorbar([way.width for way in fused], middle, np.abs(ends - middle), fmt="o-", capsize=3, label="together")
-    for way, color in zip([way for way in ways if way.name != "together"], ("black", "tab:green"), strict=False):
-        axes.axhline(float(np.median(way.rates)), color=color, linestyle="--", label=f"{way.name} ({way.width})")
-    axes.set(xscale="log", yscale="log", xlabel="candidates at once", ylabel="evaluations a second", title=title)
-    axes.legend()
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    figure = new_figure(6, 1.4 + 0.35 * len(ways), "constrained")
+    axes = figure.subplots()
+    rows, rates = np.arange(len(ways)), np.array([way.rates for way in ways])
+    axes.hlines(rows, rates.min(1), rates.max(1), color="#2f5d8a", linewidth=1)
+    axes.plot(rates.ravel(), rows.repeat(rates.shape[1]), "o", color="#2f5d8a", markersize=3, label="a repetition")
+    axes.plot(np.median(rates, axis=1), rows, "|", color="black", markersize=14, label="median")
+    axes.set_yticks(rows, [f"{way.name} ({way.width})" for way in ways])
+    axes.invert_yaxis()
+    if rates.max() > 10 * rates.min():
+        axes.set_xscale("log")
+    else:
+        axes.set_xlim(0, 1.05 * rates.max())
+    axes.set(xlabel=f"evaluations a second ({UPDATES} updates)", ylabel="executor (candidates at once)", title=title)
+    axes.legend(fontsize="small", loc="lower left")
+    return figure
 
 
 if __name__ == "__main__":
