@@ -40,3 +40,23 @@ def test_a_row_has_mean_interval_goal_and_time(tmp_path: Path, monkeypatch: pyte
     assert "| 1 | not known |  |  |  |  | 7 (7 to 7) |" in page
     assert "| NAS-Bench-201, CIFAR-10 | the choice | 1 | 75% | 94.35 | 1.00 |" in page
     assert "## Whole commands" not in page
+
+
+def test_what_is_in_no_table_is_placed_among_trained_ones(tmp_path: Path):
+    """The best and the worst of a table go to its ends, and its middle to the middle."""
+    from common.benchmarks import load_benchmark
+    from common.seeds import rng_for
+    from common.spaces import make_space
+
+    space = make_space("macro")
+    archs = space.sample_distinct(60, rng_for(0, "placed"))
+    values = [sum(map(int, space.format(arch))) for arch in archs]  # more of everything is better
+    rows = "".join(f"{space.format(arch)},{value}\n" for arch, value in zip(archs, values, strict=True))
+    (tmp_path / "sums.csv").write_text("arch,accuracy\n" + rows)
+    table = load_benchmark(tmp_path / "sums.csv", space=space)
+    made = study_screening.place(["00000000", "22222222", "21012101"], table)
+    assert made["kendall_tau"] > 0.9
+    worst, best, middle = made["better_than"]
+    assert worst < 0.05
+    assert best > 0.95
+    assert 0.2 < middle < 0.8
