@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 from common.cli import run_command
-from common.runs import RunFolder
+from common.runs import RunFolder, environment
 from common.seeds import rng_for
 
 TABLE = ["--data_path", "table.csv", "--predictor", "boosting", "--train_num", "20", "boosting.max_iter", "20"]
@@ -97,16 +97,10 @@ def main() -> None:
         "--limit_s", type=float, default=1e9, help="stop after so many seconds; given again, it goes on"
     )
     args = parser.parse_args()
-    for name in (
-        "renas.api",
-        "renas.plots",
-        "rminas.api",
-        "rminas.retrain",
-        "common.training.retraining",
-        "sklearn.ensemble",
-    ):
+    for name in IMPORTED:
         __import__(name)  # once: children are forks of this process
     started = time.monotonic()
+    revision = environment("cpu")["revision"]
     with RunFolder.open(args.out, {"what": "kill trials"}) as folder:
         done = {(record["command"], record["trial"]) for record in folder.records()}
         for name in args.only or COMMANDS:
@@ -119,7 +113,7 @@ def main() -> None:
                     if time.monotonic() - started > args.limit_s:
                         return
                     record = try_once(name, trial, Path(place) / "killed", whole, whole_s)
-                    folder.append({"command": name, "trial": trial, "whole_s": whole_s, **record})
+                    folder.append({"command": name, "trial": trial, "whole_s": whole_s, **record, "revision": revision})
         report(folder.records())
 
 
