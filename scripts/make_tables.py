@@ -256,7 +256,8 @@ def _revisions(file: Path) -> list[str]:
     else:
         content = json.loads(file.read_text(encoding="utf-8"))
         lines = content if isinstance(content, list) else [content]
-    found = [line.get("environment", line).get("revision", "") for line in lines if isinstance(line, dict)]
+    made = [line.get("environment", line) for line in lines if isinstance(line, dict)]
+    found = [line.get(key, "") for line in made for key in ("revision", "rmi_revision")]
     return [*dict.fromkeys(revision for revision in found if revision)]
 
 

@@ -43,7 +43,7 @@ REPORTED, DEVELOPMENT = "nb201", "nb201_dev"
 COLUMN = "cifar10_test_200"
 CELLS, UPDATES = 48, 20
 STEPS = (1, 2, 5, 10, 20)
-RESAMPLES = 500
+RESAMPLES = 200
 FULL, BASE = "full", "base"
 
 
@@ -144,7 +144,7 @@ def train(data: Path, folder: Path, cells: int) -> None:
     assert table.space is not None
     trainer = Trainer(table.space, data)
     config = {"set": DEVELOPMENT, "sha256": table.source.sha256, "updates": UPDATES}
-    with RunFolder.open(folder, config) as run:
+    with RunFolder.open(folder / DEVELOPMENT, config) as run:
         done = {(record["arch"], record["setting"]) for record in run.records()}
         for row in sample_rows(DEVELOPMENT, table, data)[:cells]:
             arch = table.arch(row)
@@ -219,7 +219,7 @@ def points(measured: Measured) -> list[Point]:
     rows, price, space = measured.trained, _price(), make_space("nasbench201")
     cost = {name: float(np.median(flops)) / 1e9 for name, flops in price["flops"].items()} | {"params": 0.0}
     found = [Point(name, cost[name], measured.scores[name][rows]) for name in ("params", *PASS, *OTHERS)]
-    combined = measured.as_such("combined_rmi")[1] + POWER * np.log(measured.losses[:, 1:]).mean(-1)
+    combined = measured.scores["combined"][rows]
     found.append(Point("combined", cost["combined"], combined))
     archs = [space.parse(measured.records[row]["arch"]) for row in rows]
     for updates in STEPS:
@@ -274,7 +274,7 @@ class Trained:
 
 
 def trained(folder: Path) -> Trained:
-    records = RunFolder(folder).records()
+    records = RunFolder(folder / DEVELOPMENT).records()
     by_setting = {name: {r["arch"]: r for r in records if r["setting"] == name} for name in SETTINGS}
     archs = [arch for arch in by_setting[BASE] if all(arch in found for found in by_setting.values())]
     scored = Measured(DEVELOPMENT, SCORES)
@@ -312,7 +312,7 @@ def _truths(measured: Measured) -> dict[str, np.ndarray]:
 def _curve(measured: Measured, every: Sequence[Point]) -> Iterator[str]:
     truths = _truths(measured)
     fronts = {column: front(every, truth) for column, truth in truths.items()}
-    yield f"{len(measured.trained)} random NAS-Bench-201 cells; **bold**: on the Pareto front of tau and price."
+    yield f"{len(measured.trained)} random NAS-Bench-201 cells, Kendall tau; **bold**: on the Pareto front with the price."
     yield ""
     yield from _table("ordered by", "GFLOP a candidate", "share of the published price", *truths)
     whole = gflop(FULL, 150)
@@ -320,7 +320,7 @@ def _curve(measured: Measured, every: Sequence[Point]) -> Iterator[str]:
         point = every[place]
         cells = []
         for column, truth in truths.items():
-            said = _said([point.values], truth)
+            said = _said([point.values], truth) if column == COLUMN else f"{tau(point.values, truth):.3f}"
             cells.append(f"**{said}**" if place in fronts[column] else said)
         share = f"1/{whole / point.gflop:.0f}" if point.gflop else "0"
         yield f"| {point.title} | {point.gflop:.2f} | {share} | {' | '.join(cells)} |"
