@@ -13,7 +13,7 @@ from study_scores import OTHERS, OURS, PASS, PUBLISHED, RESULTS, SETS, StudySet,
 from common.cli import OneLineParser, run_command
 from common.evaluators import Context
 from common.evaluators.combination import combine
-from common.evaluators.combined import CHANCES, SNIP, SWAP, ZICO
+from common.evaluators.combined import CHANCES, NASWOT, SIZE, SNIP, SWAP
 from common.evaluators.steady import SHARE
 from common.metrics import kendall_tau, spearman
 from common.predictors import make_predictor
@@ -46,18 +46,19 @@ CANDIDATES = ("params", "flops", "naswot", "swap", "jacov", "synflow", "zen", "z
 MOST = 3
 Values = dict[str, np.ndarray]
 FIELDS = ("receptive_field", "mean_field")
-# Powers of what the present and the former combination and `steady` multiply ...
-PRESENT = {"zico": ZICO, "mean_field": 1.0, "apart": 1.0, "naswot": 1.0, "swap": SWAP, "snip": SNIP}
+# Powers of what the present and a former combination and `steady` multiply ...
+PRESENT = {"l2_norm": SIZE, "mean_field": 1.0, "apart": 1.0, "naswot": NASWOT, "swap": SWAP, "snip": SNIP, "zico": 0.0}
 FORMER = {"zico": 3.0, "receptive_field": 1.0, "apart": 1.0}
 STEADY = {**FORMER, "grad_norm": -SHARE}
 # ... and those that are tried of what `combined` multiplies, where the space at hand has no say in them.
 POWERS = {
-    "zico": (1.0, 1.5, 2.0, 3.0),
-    "mean_field": (1.0, 1.5),
+    "l2_norm": (0.0, 0.5, 1.0, 1.5, 2.0, 3.0),
+    "mean_field": (1.0, 1.5, 2.0),
     "apart": (1.0,),
     "naswot": (0.0, 0.5, 1.0, 1.5),
     "swap": (0.0, 0.5, 1.0),
-    "snip": (0.0, -0.5, -0.75, -1.0),
+    "snip": (0.0, -0.25, -0.5, -0.75),
+    "zico": (0.0, 0.5, 1.0, 1.5, 2.0, 3.0),
 }
 
 
@@ -88,7 +89,7 @@ class Measured:
         """What `combined` adds up, by the set's own batch, the gradient being that of all of it."""
         batch, scores = self.set.batch_size, self.scores
         tiny = float(np.finfo(np.float64).tiny)
-        least = {"zico": 1.0, "swap": 1.0, "snip": tiny, "grad_norm": tiny}
+        least = {"zico": 1.0, "swap": 1.0, "snip": tiny, "grad_norm": tiny, "l2_norm": tiny}
         logs = {key: np.log(np.maximum(scores[key], low)) for key, low in least.items()}
         field = {key: np.log(np.clip(scores[key], 1, 2 * SIDE - 1)) for key in FIELDS}
         apart = -np.log(np.maximum(-scores["jacov"] / batch - 1, CHANCES * batch / (2 * 3 * SIDE**2)))
@@ -132,22 +133,38 @@ def best_elsewhere(measured: list[Measured], space: str) -> tuple[str, ...]:
     return max(tried, key=mean)
 
 
-def powers_elsewhere(measured: list[Measured]) -> dict[str, dict[str, float]]:
-    """By space, those of POWERS with the highest tau on the other spaces' development sets.
+def margins(measured: list[Measured], tried: list[dict[str, float]]) -> dict[str, np.ndarray]:
+    """By space, how far tau with each of the powers is above what is asked for, on its development sets (len(tried),).
 
-    The tau is the mean over spaces of the mean over their sets of the mean over columns.
+    The mean over sets of the mean over columns. Accuracies of which nothing is asked (the surrogate's) have no say.
     """
-    tried = [dict(zip(POWERS, powers, strict=True)) for powers in product(*POWERS.values())]
-    by_space: dict[str, list[list[float]]] = {}
+    asked = {(_space(SETS[name]), column): goal for score, name, column, goal, _ in GOALS if score == "combined"}
+    by_space: dict[str, list[np.ndarray]] = {}
     for found in measured:
-        if found.set.development and len(found.scores) > 5:
-            terms, truths = found.terms(), [*found.accuracy.values()]
-            orders = (weighted(terms, powers) for powers in tried)
-            taus = [float(np.mean([kendall_tau(order, truth) for truth in truths])) for order in orders]
-            by_space.setdefault(_space(found.set), []).append(taus)
-    means = {space: np.mean(sets, axis=0) for space, sets in by_space.items()}
-    others = {space: [mean for other, mean in means.items() if other != space] for space in means}
-    return {space: tried[int(np.argmax(np.mean(taus, axis=0)))] for space, taus in others.items()}
+        space = _space(found.set)
+        columns = [(truth, asked[space, name]) for name, truth in found.accuracy.items() if (space, name) in asked]
+        if found.set.development and len(found.scores) > 5 and columns:
+            terms = found.terms()
+            orders = np.stack([weighted(terms, powers) for powers in tried])
+            above = [taus(orders, truth) - goal for truth, goal in columns]
+            by_space.setdefault(space, []).append(np.mean(above, axis=0))
+    return {space: np.mean(sets, axis=0) for space, sets in by_space.items()}
+
+
+def taus(orders: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Kendall's tau-b (k,) of many orders (k, n) with one truth (n,)."""
+    one, two = np.triu_indices(len(truth), 1)
+    true = np.sign(truth[one] - truth[two])
+    signs = (np.sign(order[one] - order[two]) for order in orders)
+    return np.array([(sign @ true) / np.sqrt(np.count_nonzero(sign) * np.count_nonzero(true)) for sign in signs])
+
+
+def chosen_powers(measured: list[Measured]) -> dict[str, dict[str, float]]:
+    """Those of POWERS with the largest least margin over the spaces but for one, by that one; by "" over all spaces."""
+    tried = [dict(zip(POWERS, powers, strict=True)) for powers in product(*POWERS.values())]
+    above = margins(measured, tried)
+    least = {out: np.min([m for space, m in above.items() if space != out], axis=0) for out in ("", *above)}
+    return {out: tried[int(np.argmax(values))] for out, values in least.items()}
 
 
 def _by_ranks(found: Measured, names: tuple[str, ...]) -> float:
@@ -226,7 +243,7 @@ def _taus(sets: list[Measured], measured: list[Measured]) -> list[str]:
                 [combine(np.stack([m.scores[c] for c in chosen[m.name]])) for m, _ in columns],
             )
         )
-        elsewhere = powers_elsewhere(measured)
+        elsewhere = chosen_powers(measured)
         powers = {m.name: elsewhere[_space(m.set)] for m in sets}
         values = [weighted(m.terms(), powers[m.name]) for m, _ in columns]
         rows.insert(1, ("powers of combined chosen on the other spaces", values))
@@ -238,9 +255,10 @@ def _taus(sets: list[Measured], measured: list[Measured]) -> list[str]:
         said = "; ".join(f"{m.set.title}: {' + '.join(chosen[m.name])}" for m in sets)
         lines += ["", f"Ranks chosen on the other spaces' development sets: {said}."]
         if all("mean_field" in m.scores for m in sets):
+            titles = {m.set.title: powers[m.name] for m in sets} | {"all spaces (`combined`)": elsewhere[""]}
             said = "; ".join(
-                f"{m.set.title}: " + ", ".join(f"{key} {power:g}" for key, power in powers[m.name].items())
-                for m in sets
+                f"{title}: " + ", ".join(f"{key} {power:g}" for key, power in found.items())
+                for title, found in titles.items()
             )
             lines += ["", f"Powers chosen on them: {said}."]
     return lines

@@ -312,7 +312,7 @@ def _truths(measured: Measured) -> dict[str, np.ndarray]:
 def _curve(measured: Measured, every: Sequence[Point]) -> Iterator[str]:
     truths = _truths(measured)
     fronts = {column: front(every, truth) for column, truth in truths.items()}
-    yield f"{len(measured.trained)} random NAS-Bench-201 cells, Kendall tau; **bold**: on the Pareto front with the price."
+    yield f"{len(measured.trained)} random NAS-Bench-201 cells; **bold**: on the Pareto front with the price."
     yield ""
     yield from _table("ordered by", "GFLOP a candidate", "share of the published price", *truths)
     whole = gflop(FULL, 150)
