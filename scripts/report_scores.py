@@ -13,7 +13,7 @@ from study_scores import OTHERS, OURS, PASS, PUBLISHED, RESULTS, SETS, StudySet,
 from common.cli import OneLineParser, run_command
 from common.evaluators import Context
 from common.evaluators.combination import combine
-from common.evaluators.combined import CHANCES, NASWOT, SIZE, SNIP, SWAP
+from common.evaluators.combined import CHANCES, SNIP, ZICO
 from common.evaluators.steady import SHARE
 from common.metrics import kendall_tau, spearman
 from common.predictors import make_predictor
@@ -44,21 +44,23 @@ GOALS = (
 # What sums of log ranks are tried of, and how many at once.
 CANDIDATES = ("params", "flops", "naswot", "swap", "jacov", "synflow", "zen", "zico", "l2_norm", "receptive_field")
 MOST = 3
+SURROGATE = "surrogate_valid"
 Values = dict[str, np.ndarray]
 FIELDS = ("receptive_field", "mean_field")
-# Powers of what the present and a former combination and `steady` multiply ...
-PRESENT = {"l2_norm": SIZE, "mean_field": 1.0, "apart": 1.0, "naswot": NASWOT, "swap": SWAP, "snip": SNIP, "zico": 0.0}
+# Powers of what the present and former combinations and `steady` multiply ...
+PRESENT = {"zico": ZICO, "mean_field": 1.0, "apart": 1.0, "naswot": 1.0, "swap": 0.0, "snip": SNIP}
+STEEPER = {"zico": 1.5, "mean_field": 1.0, "apart": 1.0, "naswot": 1.0, "swap": 0.5, "snip": -0.75}
+NORM = {"l2_norm": 1.5, "mean_field": 1.0, "apart": 1.0, "naswot": 0.5, "swap": 0.5, "snip": -0.25}
 FORMER = {"zico": 3.0, "receptive_field": 1.0, "apart": 1.0}
 STEADY = {**FORMER, "grad_norm": -SHARE}
 # ... and those that are tried of what `combined` multiplies, where the space at hand has no say in them.
 POWERS = {
-    "l2_norm": (0.0, 0.5, 1.0, 1.5, 2.0, 3.0),
-    "mean_field": (1.0, 1.5, 2.0),
+    "zico": (1.0, 1.5, 2.0, 3.0),
+    "mean_field": (1.0, 1.5),
     "apart": (1.0,),
     "naswot": (0.0, 0.5, 1.0, 1.5),
     "swap": (0.0, 0.5, 1.0),
-    "snip": (0.0, -0.25, -0.5, -0.75),
-    "zico": (0.0, 0.5, 1.0, 1.5, 2.0, 3.0),
+    "snip": (0.0, -0.25, -0.5, -0.75, -1.0),
 }
 
 
@@ -133,21 +135,18 @@ def best_elsewhere(measured: list[Measured], space: str) -> tuple[str, ...]:
     return max(tried, key=mean)
 
 
-def margins(measured: list[Measured], tried: list[dict[str, float]]) -> dict[str, np.ndarray]:
-    """By space, how far tau with each of the powers is above what is asked for, on its development sets (len(tried),).
+def taus_by_space(measured: list[Measured], tried: list[dict[str, float]]) -> dict[str, np.ndarray]:
+    """By space, tau (len(tried),) with each of the powers on its development sets of trained architectures.
 
-    The mean over sets of the mean over columns. Accuracies of which nothing is asked (the surrogate's) have no say.
+    The mean over sets of the mean over columns. Accuracies that a surrogate predicts have no say.
     """
-    asked = {(_space(SETS[name]), column): goal for score, name, column, goal, _ in GOALS if score == "combined"}
     by_space: dict[str, list[np.ndarray]] = {}
     for found in measured:
-        space = _space(found.set)
-        columns = [(truth, asked[space, name]) for name, truth in found.accuracy.items() if (space, name) in asked]
-        if found.set.development and len(found.scores) > 5 and columns:
+        if found.set.development and len(found.scores) > 5 and SURROGATE not in found.accuracy:
             terms = found.terms()
             orders = np.stack([weighted(terms, powers) for powers in tried])
-            above = [taus(orders, truth) - goal for truth, goal in columns]
-            by_space.setdefault(space, []).append(np.mean(above, axis=0))
+            made = np.mean([taus(orders, truth) for truth in found.accuracy.values()], axis=0)
+            by_space.setdefault(_space(found.set), []).append(made)
     return {space: np.mean(sets, axis=0) for space, sets in by_space.items()}
 
 
@@ -160,11 +159,11 @@ def taus(orders: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def chosen_powers(measured: list[Measured]) -> dict[str, dict[str, float]]:
-    """Those of POWERS with the largest least margin over the spaces but for one, by that one; by "" over all spaces."""
+    """Those of POWERS with the highest mean tau over all spaces but one, by that one; by "" over all spaces."""
     tried = [dict(zip(POWERS, powers, strict=True)) for powers in product(*POWERS.values())]
-    above = margins(measured, tried)
-    least = {out: np.min([m for space, m in above.items() if space != out], axis=0) for out in ("", *above)}
-    return {out: tried[int(np.argmax(values))] for out, values in least.items()}
+    made = taus_by_space(measured, tried)
+    means = {out: np.mean([m for space, m in made.items() if space != out], axis=0) for out in ("", *made)}
+    return {out: tried[int(np.argmax(values))] for out, values in means.items()}
 
 
 def _by_ranks(found: Measured, names: tuple[str, ...]) -> float:

@@ -1,4 +1,4 @@
-"""The default combination of training-free scores: size, what is seen and told apart, and how steep the loss is."""
+"""The default combination of training-free scores: what is learnt, seen and told apart, and how steep the loss is."""
 
 from __future__ import annotations
 
@@ -7,48 +7,45 @@ import math
 import torch
 
 from common.evaluators.jacov import jacov
-from common.evaluators.l2_norm import l2_norm
-from common.evaluators.passes import GRADIENTS, PATTERNS, SIGNS, Pass, reads
+from common.evaluators.passes import GRADIENTS, SIGNS, Pass, reads
 from common.evaluators.receptive_field import mean_field
-from common.evaluators.snip import snip
-from common.evaluators.swap import swap
+from common.evaluators.zico import zico
 
 CHANCES = 2.0  # correlations of gradients up to so many times what chance makes of independent ones count as none
-# Powers of what is multiplied, but for those that are 1.
-SIZE, NASWOT, SWAP, SNIP = 1.5, 0.5, 0.5, -0.25
+ZICO, SNIP = 3.0, -0.5  # powers of what is multiplied, but for those that are 1
 
 
-@reads(SIGNS, PATTERNS, GRADIENTS)
+@reads(SIGNS, GRADIENTS)
 def combined(run: Pass) -> float:
-    """1.5 log size + log field + log apartness + log det(K + 1) / 2B + 0.5 log SWAP - 0.25 log SNIP.
+    """3 log ZiCo + log field + log apartness + log det(K + 1) / B - 0.5 log SNIP.
 
     Ours. The terms keep their units instead of becoming ranks: what hardly differs in a space hardly counts there, what
     is as good as it can be counts no more, and a value does not depend on what it is compared with.
 
-    - The size is `l2_norm`: of initial weights, layers counted by the root of their width.
+    - ZiCo (`zico`), a sum over layers, grows with depth and with width; below 1 it counts as 1.
     - The field is `mean_field`, up to the whole image: a feature in one corner has seen the opposite corner of a square
       image when its field is 2 side - 1 pixels.
     - Apartness is how little the images' gradients are correlated, `apartness`.
     - K is the matrix of `naswot`, and 1 added to its diagonal for networks without rectifiers, whose K is 0.
-    - SWAP (`swap`) counts the units that tell the images apart in ways of their own; below 1 it counts as 1.
-    - SNIP (`snip`) says how steep the loss is around the initial weights: it rises with depth as the size does, and of
-      two networks alike in all else the less steep one (shortcuts around a deep cell) is the better trained one.
+    - SNIP (`snip`) says how steep the loss is around the initial weights: it rises with depth as ZiCo does, and of two
+      networks alike in all else the less steep one (shortcuts around a deep cell) is the better trained one. Its
+      gradient is the mean of those of the halves of the batch, which ZiCo needs anyway.
 
     The terms, the powers and the limits were chosen on development samples of four spaces, as docs/results/scores.md
-    has it. One forward pass, and a backward pass each to the images and to the weights, in train mode. NaN where jacov
-    is, and where no weight has a gradient.
+    has it. A forward pass and a backward pass to the images, and both of either half of the batch to the weights, all
+    in train mode. NaN where jacov is, and where no weight has a gradient.
     """
-    steep = snip.read(run)
+    gradients = [torch.stack(halves).mean(0) for halves in run.half_gradients]
+    steep = sum(float((weight * gradient).abs().sum()) for weight, gradient in zip(run.weights, gradients, strict=True))
     if not steep > 0:
         return math.nan
     images, side = len(run.x), max(run.x.shape[2:], default=1)
     kernel = run.sign_kernel + torch.eye(images, dtype=run.sign_kernel.dtype, device=run.sign_kernel.device)
     return (
-        SIZE * math.log(l2_norm.read(run))
+        ZICO * math.log(max(zico.read(run), 1))
         + math.log(max(min(mean_field.read(run), 2 * side - 1), 1))
         + math.log(apartness(run))
-        + NASWOT * float(torch.linalg.slogdet(kernel).logabsdet) / images
-        + SWAP * math.log(max(swap.read(run), 1))
+        + float(torch.linalg.slogdet(kernel).logabsdet) / images
         + SNIP * math.log(steep)
     )
 

@@ -507,14 +507,22 @@ def test_the_mean_field_counts_every_path_of_a_network_of_more_paths_than_a_floa
     assert score("mean_field")(Model(), x, y % 3) == pytest.approx(4)
 
 
+def halves_snip(made: nn.Module, x: Tensor, y: Tensor) -> float:
+    """sum |w g| with g the mean of the gradients of the batch's halves, layer by layer."""
+    halves = zip(x.chunk(2), y.chunk(2), strict=True)
+    loss = sum(F.cross_entropy(made(half), labels) for half, labels in halves) / 2
+    weights = [m.weight for m in made.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    gradients = torch.autograd.grad(loss, weights)
+    return sum(float((w * g).abs().sum()) for w, g in zip(weights, gradients, strict=True))
+
+
 def test_combined_is_the_sum_of_its_terms_in_logarithms():
     made, (x, y) = network(), batch()
-    names = ("l2_norm", "mean_field", "jacov", "naswot", "swap", "snip")
-    size, field, jacov, naswot, swap, snip = (score(name)(made, x, y) for name in names)
+    zico, field, jacov, naswot = (score(name)(made, x, y) for name in ("zico", "mean_field", "jacov", "naswot"))
     assert field > 15  # of 8 pixels: all of it is seen
     assert -jacov / 8 - 1 > 2 * 8 / (2 * 192)
-    expected = 1.5 * math.log(size) + math.log(15) - math.log(-jacov / 8 - 1) + naswot / 16 + math.log(swap) / 2
-    expected -= math.log(snip) / 4
+    expected = 3 * math.log(zico) + math.log(15) - math.log(-jacov / 8 - 1) + naswot / 8
+    expected -= math.log(halves_snip(made, x, y)) / 2
     assert score("combined")(made, x, y) == pytest.approx(expected, abs=1e-2)  # 1 is added to naswot's kernel
 
 
@@ -533,16 +541,16 @@ def test_combined_counts_no_correlation_below_twice_that_of_independent_gradient
     assert score("jacov")(model, x, y) == pytest.approx(-16, rel=1e-4)
     # A field of one pixel; two images have equal signs at half of the pixels.
     kernel = np.linalg.slogdet(np.full((16, 16), 1536) + 1537 * np.eye(16))[1]
-    size, swap, snip = (score(name)(model, x, y) for name in ("l2_norm", "swap", "snip"))
-    expected = 1.5 * math.log(size) - math.log(2 * chance) + kernel / 32 + math.log(swap) / 2 - math.log(snip) / 4
+    expected = 3 * math.log(score("zico")(model, x, y)) - math.log(2 * chance) + kernel / 16
+    expected -= math.log(halves_snip(model, x, y)) / 2
     assert score("combined")(model, x, y) == pytest.approx(expected)
 
 
 def test_combined_is_a_number_for_networks_without_rectifiers_and_counts_nothing_for_them():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))
     x, y = batch()
-    size, jacov, snip = (score(name)(model, x, y) for name in ("l2_norm", "jacov", "snip"))
-    expected = 1.5 * math.log(size) + math.log(3) - math.log(-jacov / 8 - 1) - math.log(snip) / 4
+    zico, jacov = (score(name)(model, x, y) for name in ("zico", "jacov"))
+    expected = 3 * math.log(zico) + math.log(3) - math.log(-jacov / 8 - 1) - math.log(halves_snip(model, x, y)) / 2
     assert score("combined")(model, x, y) == pytest.approx(expected)
 
 
