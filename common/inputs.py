@@ -36,13 +36,19 @@ def size_of(path: Path, limit: int | None = None) -> int:
     return found.st_size
 
 
-def read_text(path: Path, limit: int = TEXT) -> str:
-    """The text of a small UTF-8 file. Raises InputError as `size_of` does, and for other bytes."""
+def read_bytes(path: Path, limit: int = TEXT) -> bytes:
+    """The content of a small file. Raises InputError as `size_of` does."""
     size_of(path, limit)
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def read_text(path: Path, limit: int = TEXT) -> str:
+    """The text of a small UTF-8 file. Raises InputError as `size_of` does, and for other bytes."""
+    try:
+        return read_bytes(path, limit).decode()
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a text file (no UTF-8 at byte {error.start})") from None
 
@@ -58,6 +64,18 @@ def read_lines(path: Path, limit: int = LINE) -> Iterator[str]:
                 yield line
         except UnicodeDecodeError:
             raise InputError(f"{path}: not a text file (no UTF-8)") from None
+
+
+def read_records(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a file that holds one in JSON a line. Raises InputError naming the line that is none."""
+    for number, line in enumerate(read_lines(path), start=1):
+        try:
+            record = parse_json(line)
+        except ValueError as error:
+            raise InputError(f"{path}: line {number} is not valid JSON ({short(error)})") from None
+        if not isinstance(record, dict):
+            raise InputError(f"{path}: line {number} is no record")
+        yield record
 
 
 def read_json(path: Path, limit: int = TEXT, **hooks: Any) -> Any:

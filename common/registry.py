@@ -19,9 +19,11 @@ class Registry(Mapping[str, str]):
     folder included) and `path/to/my_module.py:MyClass`.
     """
 
-    def __init__(self, what: str, members: Mapping[str, str]) -> None:
-        """what: the contract in words, for messages ("search space")."""
-        self.what, self._members = what, dict(members)
+    def __init__(self, what: str, members: Mapping[str, str], kind: type | None = None) -> None:
+        """what: the contract in words, for messages ("search space"). kind: the class that members derive from, where
+        they are classes and it is not for their users to check.
+        """
+        self.what, self._members, self.kind = what, dict(members), kind
 
     def __getitem__(self, name: str) -> str:
         return self._members[name]
@@ -35,12 +37,15 @@ class Registry(Mapping[str, str]):
     def load(self, name: str) -> Any:
         """The member called `name`, or what an import path names.
 
-        Raises: InputError for an unknown name, or a module or attribute that is not there.
+        Raises: InputError for an unknown name, a module or attribute that is not there, or one of another kind.
         """
         if name in self._members:
             return import_path(self._members[name], self.what)
         if ":" in name:
-            return import_path(name, self.what)
+            member = import_path(name, self.what)
+            if self.kind and not (isinstance(member, type) and issubclass(member, self.kind)):
+                raise InputError(f"{self.what} {name!r}: not a class derived from {self.kind.__name__}")
+            return member
         known = ", ".join(sorted(self._members))
         raise InputError(f"unknown {self.what} {name!r}; choose from {known}, or name your own as my_module:MyClass")
 

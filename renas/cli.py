@@ -83,7 +83,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--ray_address", default="", metavar="X", help="--executor ray: auto (this machine's cluster) or host:port; "
         "without it, one is started here")  # fmt: skip
     add("--device", choices=DEVICES, default=DEVICES[0], help="where to compute")
-    add("--tracker", default="", metavar="NAME", help="shows curves: tensorboard, or your own as my_module:MyTracker")
+    add("--tracker", default="", metavar="NAME", help="shows curves: tensorboard, mlflow, my_module:MyTracker")
     add("--out", type=Path, metavar="FOLDER", help="run folder; default: runs/renas/<name made from the settings>")
     add("--describe", action="store_true", help="show the settings of --predictor and --search, and exit")
     parser.add_argument("settings", nargs="*", metavar="NAME.KEY VALUE",

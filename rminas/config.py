@@ -71,7 +71,7 @@ EVALUATOR = (lambda names: all(_known(name.strip()) for name in names.split("+")
 
 def tracker_key() -> Any:
     """The setting TRACKER, of searches and retrainings."""
-    return key("", "shows curves while it runs: tensorboard, or your own; empty: none", member_of(("", *TRACKERS)))
+    return key("", "shows curves while it runs: tensorboard, mlflow, your own; empty: none", member_of(("", *TRACKERS)))
 
 
 @dataclass(frozen=True)
@@ -199,8 +199,8 @@ class Benchmark:
 @dataclass(frozen=True)
 class Ray:
     address: str = key("", "EXECUTOR ray: auto: the cluster of this machine, or host:port; empty: one started here")
-    cpus: float = key(1.0, "EXECUTOR ray: cores that a candidate asks for, and its threads", above(0))
-    gpus: float = key(0.0, "EXECUTOR ray: GPUs, or the part of one, that a candidate asks for", at_least(0))
+    cpus: float = key(1.0, "EXECUTOR ray: cores that a candidate asks for, and its threads", between(0.01, 4096))
+    gpus: float = key(0.0, "EXECUTOR ray: GPUs, or the part of one, that a candidate asks for", between(0, 1024))
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from common.cli import OneLineParser, run_command
+from common.cli import OneLineParser, run_command, whole_number
 from common.devices import DEVICES
 from common.errors import InputError
+from common.export.found import sized_space
+from common.inputs import read_text, short
 from common.progress import ProgressBar
+from common.runs.config import LAST_SEED
 from common.seeds import rng_for, torch_seeded
-from common.spaces import SearchSpace, Skeleton, make_space
+from common.spaces import SearchSpace
 
 if TYPE_CHECKING:
     import torch
@@ -94,14 +97,13 @@ def _append(out: Path, text: str, timing: Timing) -> None:
 def _read(out: Path) -> dict[str, Timing]:
     if not out.exists():
         return {}
-    with out.open(newline="") as file:
-        rows = list(csv.reader(file))
     try:
+        rows = list(csv.reader(read_text(out).splitlines()))
         if tuple(rows[0]) != HEADER:
             raise ValueError("another header")
         return {text: Timing(float(ms), float(low), float(high), int(runs)) for text, ms, low, high, runs in rows[1:]}
-    except (ValueError, TypeError, IndexError) as error:
-        raise InputError(f"{out}: no table of latencies ({error}); name another file") from None
+    except (ValueError, TypeError, IndexError, csv.Error) as error:
+        raise InputError(f"{out}: no table of latencies ({short(error)}); name another file") from None
 
 
 def make_parser() -> OneLineParser:
@@ -113,13 +115,13 @@ def make_parser() -> OneLineParser:
     add = parser.add_argument
     add("space", help="search space: nasbench201, ..., or your own as my_module:SPACE")
     add("archs", nargs="*", metavar="ARCH", help="architectures; default: --count random ones")
-    add("--count", type=int, default=20, help="random architectures, no two isomorphic")
-    add("--seed", type=int, default=0, help="which random ones")
+    add("--count", type=whole_number(1, 10**5), default=20, help="random architectures, no two isomorphic")
+    add("--seed", type=whole_number(0, LAST_SEED), default=0, help="which random ones")
     add("--num_classes", type=int, default=0, help="classes; 0: the space's own")
     add("--image_size", type=int, default=0, help="pixels along a side; 0: the space's own")
-    add("--batch", type=int, default=1, help="images a forward pass")
-    add("--warmup", type=int, default=5, help="passes before any counts")
-    add("--runs", type=int, default=30, help="passes of which median and quartiles are taken")
+    add("--batch", type=whole_number(1, 10**5), default=1, help="images a forward pass")
+    add("--warmup", type=whole_number(0, 10**4), default=5, help="passes before any counts")
+    add("--runs", type=whole_number(1, 10**5), default=30, help="passes of which median and quartiles are taken")
     add("--device", choices=DEVICES, default=DEVICES[0], help="where to compute")
     add("--out", type=Path, default=Path("latency.csv"), help="the table")
     return parser
@@ -128,10 +130,8 @@ def make_parser() -> OneLineParser:
 def main(argv: list[str] | None = None) -> None:
     """Parses, measures what is missing, and prints it. Raises InputError on bad input."""
     args = make_parser().parse_intermixed_args(argv)
-    for name, least in (("count", 1), ("batch", 1), ("warmup", 0), ("runs", 1)):
-        if getattr(args, name) < least:
-            raise InputError(f"--{name} is {getattr(args, name)}, expected at least {least}")
-    space = sized_space(args.space, args.num_classes, args.image_size)
+    sizes = {"num_classes": args.num_classes, "image_size": args.image_size}
+    space = sized_space(args.space, {name: size for name, size in sizes.items() if size})
     archs = [space.parse(text) for text in args.archs]
     archs = archs or space.sample_distinct(args.count, rng_for(args.seed, "random"))
     timings = measure_all(space, archs, args.out, args.device, args.batch, args.warmup, args.runs)
@@ -139,13 +139,6 @@ def main(argv: list[str] | None = None) -> None:
     for arch, timing in sorted(zip(archs, timings, strict=True), key=lambda pair: pair[1].ms):
         print(f"{timing.ms:8.2f}  {timing.ms_25:8.2f} {timing.ms_75:8.2f}  {space.format(arch)}")
     print(f"table: {args.out}")
-
-
-def sized_space(name: str, num_classes: int = 0, image_size: int = 0) -> SearchSpace[Any]:
-    """The space called `name` for so many classes and pixels; 0: as many as it has by default."""
-    space = make_space(name)
-    own_classes, own_size = getattr(space, "num_classes", 10), getattr(space, "image_size", 32)
-    return space.for_search(Skeleton(num_classes or own_classes, image_size or own_size))
 
 
 if __name__ == "__main__":

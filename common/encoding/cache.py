@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from common.encoding.base import EncodedFeatures
+from common.errors import InputError
+from common.runs.arrays import read_npy_header
 from common.runs.files import cache_folder, write_atomic
 
 PROBED = 256  # architectures that are encoded anyway: an encoding that was changed has another file
@@ -57,10 +59,10 @@ class CachedFeatures:
     def _all(self) -> np.ndarray:
         """(N, *shape), read as it is needed; in memory where no file can be written."""
         try:
-            kept = np.load(self.file, mmap_mode="r", allow_pickle=False)
-            if kept.shape == (len(self), *self.shape) and kept.dtype == np.float32:
-                return kept
-        except (OSError, ValueError, EOFError):
+            shape, dtype, offset = read_npy_header(self.file)
+            if shape == (len(self), *self.shape) and dtype == np.float32:
+                return np.memmap(self.file, dtype, "r", offset, shape)
+        except (InputError, OSError):
             pass  # not there yet, or damaged: written anew
         made = self.source.rows(np.arange(len(self)))
         with suppress(OSError):  # a full disk, or a folder that may not be written to, costs time only

@@ -11,6 +11,7 @@ EXECUTORS = Registry(
         "ray": "common.execution.ray:Ray",
         "together": "common.execution.together:Together",
     },
+    Executor,
 )
 
 __all__ = ["EXECUTORS", "Executor", "Resources"]

@@ -45,6 +45,7 @@ class Ray(Executor):
         self._ours = not self._ray.is_initialized()
         if self._ours:
             _connect(self._ray, resources)
+        self._check_resources()
         where = resources.address if resources.address not in ("", LOCAL) else "this machine"
         self.name = f"ray ({where})"
         self._dumps = self._ray.cloudpickle.dumps  # which also takes what stands in a notebook or a script
@@ -55,6 +56,17 @@ class Ray(Executor):
     @classmethod
     def of(cls, resources: Resources) -> Ray:
         return cls(resources)
+
+    def _check_resources(self) -> None:
+        """Raises InputError where no node has what a task asks for: it would wait for ever."""
+        wanted = {"CPU": self.resources.cpus, "GPU": self.resources.gpus}
+        there = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        if not any(all(node.get(what, 0) >= count for what, count in wanted.items()) for node in there):
+            self.close()
+            most = ", ".join(f"{max(node.get(what, 0) for node in there):g} {what}s" for what in wanted)
+            raise InputError(
+                f"RAY.CPUS {wanted['CPU']:g}, RAY.GPUS {wanted['GPU']:g}: no node has as many (at most {most})"
+            )
 
     def run(self, evaluator: Evaluator, requests: Sequence[Request]) -> Iterator[tuple[int, Outcome]]:
         for position, made, failed in self._results(evaluate, evaluator, requests):

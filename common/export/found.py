@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.errors import InputError
-from common.inputs import read_json
+from common.inputs import read_json, short
 from common.spaces import SPACES, SearchSpace, Skeleton, UnknownOption, make_space
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 SUMMARY, WEIGHTS = "summary.json", "checkpoint.pt"
 SIZES = ("num_classes", "image_size")
+MOST = {"num_classes": 10**6, "image_size": 4096, "channels": 4096, "layers": 200, "cells_per_stage": 100}
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,10 @@ def read_found(
         raise InputError(f"{given}: no such run folder; or give a space and the text of an architecture")
     summary = read_summary(folder)
     there, arch = chosen_run(folder, summary, run_seed)
-    known = _sizes_of(summary)
+    try:
+        known = _sizes_of(summary)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"{folder / SUMMARY}: no sizes of networks in it ({short(error)})") from None
     name = space or there
     if name not in SPACES and ":" not in name:
         raise InputError(f"{folder}: found in {name!r}, a space of your own: name it as --space my_module:SPACE")
@@ -70,7 +76,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
         summary = read_json(folder / SUMMARY)
     except InputError as error:
         raise InputError(f"{error}: not the folder of a finished run") from None
-    if not isinstance(summary, dict):
+    if not isinstance(summary, dict) or not isinstance(summary.get("method"), str):
         raise InputError(f"{folder / SUMMARY} is no summary; repair or remove it")
     return summary
 
@@ -93,6 +99,9 @@ def chosen_run(folder: Path, summary: dict[str, Any], run_seed: int | None) -> t
 
 def sized_space(name: str, sizes: dict[str, int]) -> SearchSpace[Any]:
     """The space called `name` with networks of so many classes, pixels, channels ...; its own where nothing is said."""
+    for size, value in sizes.items():
+        if not 0 < value <= MOST.get(size, math.inf):
+            raise InputError(f"--{size} is {value}, expected 1 to {MOST.get(size, 'more')}")
     space = make_space(name)
     options = {option: size for option, size in sizes.items() if option not in SIZES}
     classes = sizes.get("num_classes", getattr(space, "num_classes", 10))
@@ -107,10 +116,10 @@ def _sizes_of(summary: dict[str, Any]) -> dict[str, int]:
     from common.datasets import DATASETS, data_set
 
     if "network" in summary:
-        return {name: size for name, size in summary["network"].items() if name != "files"}
-    images = summary.get("images") or {}
+        return {name: index(size) for name, size in summary["network"].items() if name != "files"}
+    images = dict(summary.get("images") or {})
     if all(size in images for size in SIZES):
-        return {size: images[size] for size in SIZES}
+        return {size: index(images[size]) for size in SIZES}
     name = summary.get("dataset") or ""
     if name not in DATASETS:
         return {}

@@ -7,7 +7,6 @@ scripts, fonts or styles from elsewhere.
 from __future__ import annotations
 
 import base64
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
@@ -16,7 +15,7 @@ from typing import Any
 
 from common.errors import InputError
 from common.export.found import read_summary, sized_space
-from common.inputs import read_json, read_yaml
+from common.inputs import read_bytes, read_json, read_records, read_yaml, short
 from common.page.rebuild import rebuild_command
 from common.runs import write_atomic
 
@@ -79,6 +78,15 @@ def write_page(folders: Sequence[Path], out: Path) -> Path:
 
 
 def _section(folder: Path, name: str) -> str:
+    try:
+        return _made_section(folder, name)
+    except InputError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InputError(f"{folder}: a file in it is not what a run leaves ({short(error)})") from None
+
+
+def _made_section(folder: Path, name: str) -> str:
     summary = read_summary(folder)
     config = _config(folder)
     parts = [
@@ -87,7 +95,7 @@ def _section(folder: Path, name: str) -> str:
     ]
     parts += _facts(summary)
     parts += _drawings(summary)
-    parts += [_figure(file.read_bytes(), "png", file.stem.replace("_", " ")) for file in _plots(folder)]
+    parts += [_figure(read_bytes(file), "png", file.stem.replace("_", " ")) for file in _plots(folder)]
     parts += _tables(folder, summary)
     parts += ["<h2>Settings</h2>", _keys(_flat(config))]
     parts += ["<h2>How to rebuild it</h2>", f"<pre>{escape(rebuild_command(folder, summary, config))}</pre>"]
@@ -190,7 +198,7 @@ def _tables(folder: Path, summary: Mapping[str, Any]) -> Iterator[str]:
         yield _table(*_compared(members))
     epochs = folder / "epochs.jsonl"
     if epochs.exists():
-        lines = [json.loads(line) for line in epochs.read_text().splitlines()]
+        lines = [*read_records(epochs)]
         yield "<h2>Epochs</h2>"
         step = -(-len(lines) // MOST_ROWS)
         yield _table(EPOCHS, [line for line in lines if line["epoch"] % step == 0 or line is lines[-1]])

@@ -49,7 +49,8 @@ def _compared(summary: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator
     strategies = dict.fromkeys(name.split()[0] for name in members)
     predictors = dict.fromkeys(m["predictor"]["name"] for name, m in members.items() if len(name.split()) > 1)
     counts = {member["count"] for member in members.values() if "count" in member}
-    seeds = next(iter(summary["members"].values()))["seeds"]
+    first, *_ = summary["members"].values()
+    seeds = first["seeds"]
     yield from ("--strategies", ",".join(strategies), "--seed", str(seeds[0]), "--seeds", str(len(seeds)))
     if predictors:
         yield from ("--predictors", ",".join(predictors))

@@ -47,7 +47,7 @@ class UnknownOption(InputError):
         self.option = option
 
 
-class SpaceExhausted(RuntimeError):
+class SpaceExhausted(InputError):
     """No further distinct architecture was found within a bounded number of draws."""
 
 

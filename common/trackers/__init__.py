@@ -3,6 +3,13 @@
 from common.registry import Registry
 from common.trackers.base import Tracker
 
-TRACKERS = Registry("tracker", {"tensorboard": "common.trackers.tensorboard:TensorBoard"})
+TRACKERS = Registry(
+    "tracker",
+    {
+        "mlflow": "common.trackers.mlflow:MLflow",
+        "tensorboard": "common.trackers.tensorboard:TensorBoard",
+    },
+    Tracker,
+)
 
 __all__ = ["TRACKERS", "Tracker"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -70,11 +72,15 @@ def test_other_codes_and_another_encoding_have_other_files():
     assert len(files()) == 4
 
 
-@pytest.mark.parametrize("damage", [b"", b"no array", None])
+@pytest.mark.parametrize("damage", [b"", b"no array", None, "a pipe"])
 def test_a_damaged_file_is_written_anew(damage):
     wanted = cached(Counting()).rows(EVERY)
     (file,) = files()
-    file.write_bytes(file.read_bytes()[:-50] if damage is None else damage)
+    if damage == "a pipe":  # which would never end
+        file.unlink()
+        os.mkfifo(file)
+    else:
+        file.write_bytes(file.read_bytes()[:-50] if damage is None else damage)
     assert np.array_equal(cached(Counting()).rows(EVERY), wanted)
     assert np.array_equal(np.load(file), wanted)
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -44,7 +45,14 @@ def _path() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def cluster(_path: None) -> Iterator[Cluster]:
+def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `ray_work.Counted` notes; of the nodes, which have the environment of the time when they start."""
+    os.environ["NOTES"] = str(tmp_path_factory.mktemp("notes"))
+    return Path(os.environ["NOTES"])
+
+
+@pytest.fixture(scope="module")
+def cluster(_path: None, notes: Path) -> Iterator[Cluster]:
     """A head that takes no work, and two nodes of one core."""
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     for _ in range(2):
@@ -61,6 +69,12 @@ def test_a_cluster_that_is_not_there_is_one_line(address: str, tmp_path: Path, m
     with pytest.raises(InputError, match=rf"RAY\.ADDRESS {address}: no Ray there") as caught:
         EXECUTORS.load("ray").of(Resources(address=address))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("asked", [{"cpus": 2.0}, {"gpus": 0.5}, {"cpus": 1e3, "gpus": 1e3}])
+def test_what_no_node_has_is_not_waited_for(cluster: Cluster, asked: dict[str, float]):
+    with pytest.raises(InputError, match=r"RAY\.CPUS .*: no node has as many \(at most 1 CPUs, 0 GPUs\)"):
+        EXECUTORS.load("ray").of(Resources(address=cluster.address, **asked))
 
 
 @pytest.fixture
@@ -162,6 +176,42 @@ def test_a_node_that_dies_costs_what_it_was_doing(cluster: Cluster, tmp_path: Pa
     assert found == {number: 2.0 * number for number in range(24)}
     again = sum(len(tried(tmp_path, number)) - 1 for number in range(24))
     assert 0 <= again <= 2  # what was in flight on two cores
+
+
+@pytest.mark.slow
+def test_a_node_that_dies_changes_nothing_in_a_search(
+    cluster: Cluster, tmp_path: Path, notes: Path, by_processes: tuple[Any, Any]
+):
+    """Whoever counts sees the same architectures as often as without the death, but for what the node had at hand."""
+    node = cluster.add_node(num_cpus=2)
+    cluster.wait_for_nodes()
+    records, whole = tmp_path / "made" / "evaluations.jsonl", len(by_processes[0])
+    done: list[int] = []
+
+    def kill() -> None:
+        end = time.monotonic() + 120
+        while not done and time.monotonic() < end:
+            count = len(records.read_bytes().splitlines()) if records.exists() else 0
+            if count >= 3 and [*notes.glob(f"{node.node_id}_*")]:
+                cluster.remove_node(node, allow_graceful=False)
+                done.append(count)
+            time.sleep(0.02)
+
+    killer = Thread(target=kill)
+    killer.start()
+    words = ("RMINAS.EVALUATOR", "ray_work:counted_rmi", "EXECUTOR")
+    try:
+        made = results(run(tmp_path, "made", *words, "ray", "RAY.ADDRESS", cluster.address))
+    finally:
+        killer.join()
+    assert done
+    assert done[0] < whole
+    asked = [line for file in notes.iterdir() for line in file.read_text().splitlines()]
+    assert 0 <= len(asked) - len(made[0]) <= 2  # what was in flight on two cores
+    assert made == results(run(tmp_path, "other", *words, "processes"))
+    assert [(r["index"], r["arch"], r["value"]) for r in made[0]] == [
+        (r["index"], r["arch"], r["value"]) for r in by_processes[0]
+    ]
 
 
 @pytest.mark.slow

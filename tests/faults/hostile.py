@@ -11,6 +11,7 @@ import resource
 import signal
 import zipfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,11 @@ import torch
 import yaml
 
 from common.cli import run_command
+from common.page.command import page_command
+from renas import cli as renas_cli
+from renas import compare, predict
+from rminas import cli as rminas_cli
+from rminas import export, latency, retrain, teacher
 
 CPU_S, WALL_S = 5, 60  # wall: the machine is shared
 MEMORY = 1 << 30  # bytes that a refusal may take, far below what the hostile files ask for
@@ -34,6 +40,17 @@ CELLS = (
 CSV = "arch,cifar10_valid_12,cifar10_test_200\n" + "".join(
     f"{cell},{60 + n}.5,{70 + n}.5\n" for n, cell in enumerate(CELLS)
 )
+COMMANDS = {
+    "renas": (renas_cli.PROG, renas_cli.main),
+    "compare": (compare.PROG, compare.main),
+    "predict": (predict.PROG, predict.main),
+    "rminas": (rminas_cli.PROG, rminas_cli.main),
+    "retrain": (retrain.PROG, retrain.main),
+    "teacher": (teacher.PROG, teacher.main),
+    "export": (export.PROG, export.main),
+    "latency": (latency.PROG, latency.main),
+    "report": ("report", partial(page_command, "report")),
+}
 DIGITS = {"DATA": {"NAME": "digits"}, "DEVICE": "cpu"}
 
 
@@ -47,6 +64,10 @@ class Refused(NamedTuple):
     err: str
 
 
+Made = Callable[[Path], Path]
+Case = tuple[str, list[Any], dict[str, Made]]  # command; words, "@name" standing for the file of that name; files
+
+
 def run(prog: str, main: Callable[..., None], argv: list[Any]) -> Refused:
     """What a command says, run in this process as its console script runs it, with bounds on time and memory."""
     words = [str(word) for word in argv]
@@ -58,6 +79,26 @@ def run(prog: str, main: Callable[..., None], argv: list[Any]) -> Refused:
         except SystemExit as ended:
             code = ended.code
     return Refused(code, out.getvalue(), err.getvalue())
+
+
+def refused(tmp_path: Path, case: Case) -> Refused:
+    """What the command says; asserts that it refuses as it should."""
+    command, words, files = case
+    for name, make in files.items():
+        make(tmp_path / name)
+    found = run(*COMMANDS[command], [str(w).replace("@", f"{tmp_path}/") for w in words])
+    assert found.code == 2, found
+    assert found.err.count("\n") == 1, found.err
+    assert ": error: " in found.err
+    assert len(found.err) < 3000
+    assert "weights_only" not in found.err
+    assert not (tmp_path / "ran").exists()
+    assert not list(tmp_path.rglob("*.part"))
+    return found
+
+
+def check(tmp_path: Path, case: Case) -> None:
+    refused(tmp_path, case)
 
 
 @contextlib.contextmanager

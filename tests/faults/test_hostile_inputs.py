@@ -19,26 +19,13 @@ import hostile as h
 import numpy as np
 import pytest
 import torch
-from hostile import Refused, cfg, cut, evil, flipped, npy_bytes, npz_of, saved, text
+from hostile import COMMANDS, Made, cfg, check, cut, evil, flipped, npy_bytes, npz_of, saved, text
 from PIL import Image
 
 from common.benchmarks.nasbench101.tfrecord import write_records
 from common.cli import run_command
 from common.networks.teachers import build_teacher
-from renas import cli as renas_cli
-from renas import compare, predict
-from rminas import cli as rminas_cli
-from rminas import retrain, teacher
 
-sys.path.insert(0, str(Path(__file__).parent))
-COMMANDS = {
-    "renas": (renas_cli.PROG, renas_cli.main),
-    "compare": (compare.PROG, compare.main),
-    "predict": (predict.PROG, predict.main),
-    "rminas": (rminas_cli.PROG, rminas_cli.main),
-    "retrain": (retrain.PROG, retrain.main),
-    "teacher": (teacher.PROG, teacher.main),
-}
 GENOTYPE = (
     "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('skip_connect', 0), ('sep_conv_3x3', 1), "
     "('skip_connect', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('skip_connect', 2)], normal_concat=range(2, 6), "
@@ -47,9 +34,6 @@ GENOTYPE = (
 )
 
 TABLE = {"PATH": "table.csv", "DATASET": "cifar10"}
-
-Made = Callable[[Path], Path]
-Case = tuple[str, list[Any], dict[str, Made]]  # command; words, "@name" standing for the file of that name; files
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -61,26 +45,6 @@ def _one_thread(one_thread: None) -> None:
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-def refused(tmp_path: Path, case: Case) -> Refused:
-    """What the command says; asserts that it refuses as it should."""
-    command, words, files = case
-    for name, make in files.items():
-        make(tmp_path / name)
-    found = h.run(*COMMANDS[command], [str(w).replace("@", f"{tmp_path}/") for w in words])
-    assert found.code == 2, found
-    assert found.err.count("\n") == 1, found.err
-    assert ": error: " in found.err
-    assert len(found.err) < 3000
-    assert "weights_only" not in found.err
-    assert not (tmp_path / "ran").exists()
-    assert not list(tmp_path.rglob("*.part"))
-    return found
-
-
-def check(tmp_path: Path, case: Case) -> None:
-    refused(tmp_path, case)
 
 
 # settings files ------------------------------------------------------------------------------------------------------
@@ -186,6 +150,38 @@ SETTINGS = [
     ("BENCHMARK.DATASET", "nothing"),
     ("BENCHMARK.COLUMN", "nothing"),
     ("NO.SUCH.KEY", "1"),
+    ("RMINAS.DRAWN", "1000000000000"),
+    ("RMINAS.DRAWN", "5"),
+    ("RMINAS.KEPT", "nan"),
+    ("RMINAS.KEPT", "2"),
+    ("RMINAS.FINALISTS", "1000000000000"),
+    ("RMINAS.FINALISTS", "-1"),
+    ("RMINAS.CHEAP", "nobody"),
+    ("TEACHER.NUM_CLASSES", "1000000000000"),
+    ("TRAIN.IM_SIZE", "1000000000000"),
+    ("TRAIN.IM_SIZE", "3"),
+    ("TRAIN.PRECISION", "float7"),
+    ("RAY.CPUS", "0"),
+    ("RAY.CPUS", "nan"),
+    ("RAY.CPUS", "inf"),
+    ("RAY.CPUS", "1e300"),
+    ("RAY.GPUS", "-1"),
+    ("RAY.GPUS", "inf"),
+    ("RAY.GPUS", "1e300"),
+    ("TRACKER", "nobody"),
+    ("TRACKER", "os:system"),
+    ("TRACKER", "json:loads"),
+    ("BUDGET.MAX_PARAMS", "nan"),
+    ("BUDGET.MAX_PARAMS", "inf"),
+    ("BUDGET.MAX_PARAMS", "-1"),
+    ("BUDGET.MAX_PARAMS", "0"),
+    ("BUDGET.MAX_PARAMS", "1e-9"),
+    ("BUDGET.MAX_PARAMS", "1.2.3M"),
+    ("BUDGET.MAX_PARAMS", "9" * 5000),
+    ("BUDGET.MAX_FLOPS", "60T"),
+    ("BUDGET.MAX_FLOPS", "1e400"),
+    ("BUDGET.MAX_LATENCY", "12"),
+    ("BUDGET.LATENCY", "/dev/zero"),
 ]
 
 
@@ -272,6 +268,29 @@ FLAGS: list[tuple[str, list[Any]]] = [
     ("compare", ["--encoding", "one_hot"]),
     ("compare", ["active.batch", "1000000000000"]),
     ("compare", ["batch", "5"]),
+    ("renas", ["--max_params", "nan"]),
+    ("renas", ["--max_params", "1"]),
+    ("renas", ["--max_flops", "-5"]),
+    ("renas", ["--max_flops", h.LONG]),
+    ("renas", ["--max_latency", "5"]),
+    ("renas", ["--latency", "@table.csv"]),
+    ("renas", ["--max_latency", "5", "--latency", "/dev/zero"]),
+    ("renas", ["--max_latency", "5", "--latency", "nothing"]),
+    ("renas", ["--max_latency", "5", "--latency", "@table.csv"]),
+    ("renas", ["--search", "pareto", "--cost", "nothing"]),
+    ("renas", ["--search", "pareto", "pareto.cost", "nothing"]),
+    ("renas", ["--budget_seconds", "nan"]),
+    ("renas", ["--budget_seconds", "-1"]),
+    ("renas", ["--budget_seconds", "1e400"]),
+    ("renas", ["--tracker", "nobody"]),
+    ("renas", ["--tracker", "os:system"]),
+    ("renas", ["--executor", "nobody"]),
+    ("renas", ["--executor", "os:system"]),
+    ("renas", ["--executor", "ray", "--ray_address", "nowhere"]),
+    ("compare", ["--max_params", "1e-3"]),
+    ("compare", ["--max_latency", "1e9", "--latency", "@table.csv/x"]),
+    ("compare", ["--executor", "ray", "--ray_address", "\n"]),
+    ("compare", ["--executor", "/etc/passwd:x"]),
 ]
 
 
@@ -318,6 +337,189 @@ RMINAS_FLAGS: list[tuple[str, list[Any]]] = [
 @pytest.mark.parametrize(("command", "words"), RMINAS_FLAGS)
 def test_flags_of_other_commands(tmp_path: Path, command: str, words: list[Any]):
     check(tmp_path, (command, words, {"c.yaml": cfg()}))
+
+
+TOOLS: list[tuple[str, list[Any]]] = [
+    ("export", ["nasbench201", h.CELLS[0], "--to", "net.exe"]),
+    ("export", ["nasbench201", h.CELLS[0], "--to", "/proc/net.py"]),
+    ("export", ["nasbench201", h.CELLS[0], "--to", "x" * 300 + ".py"]),
+    ("export", ["nasbench201", h.CELLS[0], "--to", "net.py", "--channels", "1000000000"]),
+    ("export", ["nasbench201", h.CELLS[0], "--to", "net.py", "--channels", "-4"]),
+    ("export", ["nasbench201", h.CELLS[0], "--to", "net.py", "--num_classes", "1000000000000"]),
+    ("export", ["nasbench201", h.CELLS[0], "--to", "net.py", "--num_classes", "-1"]),
+    ("export", ["nasbench201", h.CELLS[0], "--to", "net.py", "--image_size", "1"]),
+    ("export", ["nasbench201", h.CELLS[0], "--to", "net.pt2", "--image_size", "1000000000"]),
+    ("export", ["nasbench201", h.CELLS[0], "--to", "net.py", "--cells_per_stage", "1000000"]),
+    ("export", ["nasbench201", h.CELLS[0], "--to", "net.py", "--layers", "5"]),
+    ("export", ["darts", GENOTYPE, "--to", "net.py", "--layers", "1000000"]),
+    ("export", ["darts", GENOTYPE, "--to", "net.py", "--layers", "1"]),
+    ("export", ["darts", "(" * 10_000, "--to", "net.py"]),
+    ("export", ["nasbench201", "x" * 100_000, "--to", "net.py"]),
+    ("export", ["nasbench201", "", "--to", "net.py"]),
+    ("export", ["os:system", "x", "--to", "net.py"]),
+    ("export", ["/dev/zero", "--to", "net.py"]),
+    ("export", ["nothing", "--to", "net.py"]),
+    ("export", ["nasbench201", h.CELLS[0], "--to", "cell.svg", "--run_seed", h.LONG]),
+    ("latency", ["nothing"]),
+    ("latency", ["os:system"]),
+    ("latency", ["nasbench201", "nothing"]),
+    ("latency", ["nasbench201", "--count", "1000000000000"]),
+    ("latency", ["nasbench201", "--count", h.LONG]),
+    ("latency", ["nasbench201", "--seed", "-1"]),
+    ("latency", ["nasbench201", "--image_size", "1000000000"]),
+    ("latency", ["nasbench201", "--image_size", "-5"]),
+    ("latency", ["nasbench201", "--num_classes", "1000000000000"]),
+    ("latency", ["nasbench201", "--num_classes", "-1"]),
+    ("latency", ["nasbench201", "--batch", "1000000000"]),
+    ("latency", ["nasbench201", "--runs", "1000000000000"]),
+    ("latency", ["nasbench201", "--warmup", "1000000000000"]),
+    ("latency", ["nasbench201", "--device", "cuda"]),
+    ("latency", ["nasbench201", "--out", "/proc/nothing"]),
+    ("latency", ["nasbench201", "--out", "/proc/nothing/a.csv"]),
+    ("report", ["nothing"]),
+    ("report", ["/dev/zero"]),
+    ("report", ["x" * 300]),
+]
+
+
+@pytest.mark.parametrize(("command", "words"), TOOLS)
+def test_flags_of_tools(tmp_path: Path, command: str, words: list[Any]):
+    check(tmp_path, (command, words, {}))
+
+
+ROWS = "arch,ms\n" + "".join(f"{cell},{n}.5\n" for n, cell in enumerate(h.CELLS))
+LATENCIES: dict[str, Made] = {
+    **h.NOT_REGULAR,
+    "noise": h.noise,
+    "nothing in it": text(""),
+    "sparse": lambda path: h.sparse(path, ROWS),
+    "no UTF-8": text(b"arch,ms\n\xff,1\n"),
+    "of nan": text(ROWS.replace("0.5", "nan")),
+    "of infinity": text(ROWS.replace("0.5", "inf")),
+    "below 0": text(ROWS.replace("0.5", "-1")),
+    "of 5,000 digits": text(ROWS.replace("0.5", h.LONG)),
+    "of text": text(ROWS.replace("0.5", "fast")),
+    "of another space": text("arch,ms\n02012100,1\n"),
+    "of an architecture twice": text(ROWS + f"{h.CELLS[0]},9\n"),
+    "without architectures": text("arch,ms\n"),
+    "with a field too many": text(ROWS + ",,,\n"),
+    "with a null byte": text(ROWS.replace("0.5", "6\0")),
+    "yaml that holds itself": text("&a [*a]"),
+    "yaml bomb": text(h.YAML_BOMB),
+    "yaml of code": text("!!python/object/apply:os.system ['touch ran']"),
+    "a pickle of code": evil(torch_file=False),
+}
+
+
+@pytest.mark.parametrize("command", ["renas", "rminas"])
+@pytest.mark.parametrize("kind", LATENCIES)
+def test_tables_of_latencies(tmp_path: Path, command: str, kind: str):
+    files = {"l": LATENCIES[kind], "t.csv": text(h.CSV), "c.yaml": cfg(RMINAS={"EVALUATOR": "params"})}
+    words = {"renas": ["--data_path", "@t.csv"], "rminas": ["--cfg", "@c.yaml"]}[command]
+    check(tmp_path, (command, [*words, "--max_latency", "1", "--latency", "@l"], files))
+
+
+MEASURED = "arch,ms,ms_25,ms_75,runs\n"
+MEASUREMENTS: dict[str, Made] = {
+    **h.NOT_REGULAR,
+    "noise": h.noise,
+    "sparse": lambda path: h.sparse(path, MEASURED),
+    "no UTF-8": text(b"arch,ms,ms_25,ms_75,runs\n\xff,1,1,1,1\n"),
+    "of another header": text(ROWS),
+    "of text": text(f"{MEASURED}{h.CELLS[0]},fast,1,1,1\n"),
+    "of long numbers": text(f"{MEASURED}{h.CELLS[0]},1,1,1,{h.LONG}\n"),
+    "with an endless field": text(MEASURED + "x" * 200_000 + ",1,1,1,1\n"),
+    "nothing in it": text(""),
+}
+
+
+@pytest.mark.parametrize("kind", MEASUREMENTS)
+def test_measured_latencies_that_are_gone_on_with(tmp_path: Path, kind: str):
+    words = ["nasbench201", h.CELLS[1], "--runs", "1", "--warmup", "0", "--out", "@l.csv"]
+    check(tmp_path, ("latency", words, {"l.csv": MEASUREMENTS[kind]}))
+
+
+RUN = {"method": "RMI-NAS", "space": "nasbench201", "dataset": "digits",
+       "runs": [{"seed": 0, "found": {"arch": h.CELLS[0]}}]}  # fmt: skip
+TRAINED = {"method": "retraining", "space": "nasbench201", "dataset": "digits", "arch": h.CELLS[0], "epochs": 2,
+           "final": {"test_acc": 90.0}}  # fmt: skip
+
+
+def folder_of(summary: Any, **files: Made) -> Made:
+    """A run folder; two underscores in the names of its files stand for the dot."""
+
+    def write(path: Path) -> Path:
+        path.mkdir()
+        (path / "summary.json").write_text(summary if isinstance(summary, str) else json.dumps(summary))
+        for name, make in files.items():
+            make(path / name.replace("__", "."))
+        return path
+
+    return write
+
+
+PAGES: dict[str, Made] = {
+    "a list": folder_of([1]),
+    "deep": folder_of(h.DEEP_JSON),
+    "cut off": folder_of('{"runs": ['),
+    "nothing": folder_of({}),
+    "runs that are a number": folder_of({**RUN, "runs": 5}),
+    "runs that are text": folder_of({**RUN, "runs": ["x"]}),
+    "a run without a seed": folder_of({**RUN, "runs": [{"front": {"members": [{}]}}]}),
+    "found in words": folder_of({**RUN, "runs": [{"seed": 0, "found": "this"}]}),
+    "an architecture that is a list": folder_of({**RUN, "runs": [{"seed": 0, "found": {"arch": [1]}}]}),
+    "means in words": folder_of({**RUN, "mean": "high"}),
+    "a spread in words": folder_of({**RUN, "mean": {"test_acc": 1.0}, "std": 5, "n": 2}),
+    "limits in words": folder_of({**RUN, "limits": "none"}),
+    "members in words": folder_of({**RUN, "members": {"random": 5}}),
+    "members without seeds": folder_of({"method": "comparison", "members": {}}),
+    "a training without an end": folder_of({**TRAINED, "final": {"test_acc": "high"}}),
+    "a training without an architecture": folder_of({"method": "retraining"}),
+    "epochs of a list": folder_of(TRAINED, epochs__jsonl=text("[1]\n")),
+    "epochs without numbers": folder_of(TRAINED, epochs__jsonl=text("{}\n")),
+    "epochs in words": folder_of(TRAINED, epochs__jsonl=text('{"epoch": "one"}\n')),
+    "epochs cut off": folder_of(TRAINED, epochs__jsonl=text('{"epoch": 1}\n{"ep')),
+    "deep epochs": folder_of(TRAINED, epochs__jsonl=text(h.DEEP_JSON)),
+    "epochs of no text": folder_of(TRAINED, epochs__jsonl=text(b"\xff\n")),
+    **{f"epochs: {kind}": folder_of(TRAINED, epochs__jsonl=make) for kind, make in h.NOT_REGULAR.items()},
+    **{f"a plot: {kind}": folder_of(RUN, search__png=make) for kind, make in h.NOT_REGULAR.items()},
+    "a plot of 57 GiB": folder_of(RUN, search__png=h.sparse),
+    "settings that are a bomb": folder_of(RUN, config__yaml=text(h.YAML_BOMB)),
+    **{
+        f"settings: {kind}": folder_of(RUN, config__json=make) for kind, make in h.NOT_REGULAR.items() if kind != "loop"
+    },
+    "settings of another form": folder_of(RUN, config__json=text('{"predictor": 5, "limits": [1]}')),
+}
+
+
+@pytest.mark.parametrize("kind", PAGES)
+def test_folders_of_which_a_page_is_made(tmp_path: Path, kind: str):
+    check(tmp_path, ("report", ["@run"], {"run": PAGES[kind]}))
+
+
+EXPORTED: dict[str, Made] = {
+    **{f"weights: {kind}": folder_of(TRAINED, checkpoint__pt=make) for kind, make in h.NOT_REGULAR.items()
+       if kind != "loop"},
+    "weights of code": folder_of(TRAINED, checkpoint__pt=evil()),
+    "weights that are noise": folder_of(TRAINED, checkpoint__pt=h.noise),
+    "weights of another network": folder_of(TRAINED, checkpoint__pt=saved({"a": torch.zeros(3)})),
+    "a network of text": folder_of({**TRAINED, "network": "large"}),
+    "a network of 10^9 channels": folder_of({**TRAINED, "network": {"channels": 10**9}}),
+    "a network of unknown options": folder_of({**TRAINED, "network": {"colour": 5}}),
+    "a network of channels in words": folder_of({**TRAINED, "network": {"channels": "many"}}),
+    "images of text": folder_of({**RUN, "images": {"num_classes": "ten", "image_size": 8}}),
+    "images that are a list": folder_of({**RUN, "images": [1]}),
+    "images of 10^12 classes": folder_of({**RUN, "images": {"num_classes": 10**12, "image_size": 8}}),
+    "a data set that is a list": folder_of({**RUN, "dataset": [1]}),
+    "a space of code": folder_of({**RUN, "space": "os:system"}),
+    "an architecture that is a list": folder_of({**RUN, "runs": [{"seed": 0, "found": {"arch": [1]}}]}),
+    "an architecture of another space": folder_of({**RUN, "runs": [{"seed": 0, "found": {"arch": "0"}}]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", EXPORTED)
+def test_folders_that_are_exported(tmp_path: Path, kind: str):
+    check(tmp_path, ("export", ["@run", "--to", "net.py"], {"run": EXPORTED[kind]}))
 
 
 # tables of trained architectures -------------------------------------------------------------------------------------
