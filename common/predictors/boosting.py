@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from common.predictors.scikit import ScikitPredictor
 from common.runs.config import above, at_least, between, key
 
@@ -35,3 +37,7 @@ class Boosting(ScikitPredictor):
         models, trees = options.pop("models"), options.pop("max_iter")
         model = GradientBoostingRegressor(n_estimators=trees, **options)
         return BaggingRegressor(model, n_estimators=models, bootstrap=False, random_state=random_state)
+
+    def predict_block(self, features: np.ndarray) -> np.ndarray:
+        """As BaggingRegressor does, which would copy the features for every model."""
+        return sum(model.predict(features) for model in self.model.estimators_) / len(self.model.estimators_)

@@ -9,6 +9,7 @@ import numpy as np
 
 from common.metrics import normal_scores
 from common.predictors.base import Predictor
+from common.predictors.blocks import by_blocks
 from common.runs.config import at_least, key
 
 CLIP = 4.0  # standard deviations: a feature that one training architecture in a hundred has would outweigh all others
@@ -16,7 +17,6 @@ START = np.array([0.0, -1.0, -2.0])  # logarithms of height, slope and noise: wh
 PRIOR_STD = 5.0  # ... and how far (in logarithms) it may well go: few labels leave some of them undecided
 SCALE_STD = 1.0  # the same of the scales, of which there are many; they begin at 0
 JITTER = 1e-8
-BLOCK = 512  # architectures scored at once
 
 
 @dataclass(frozen=True)
@@ -117,11 +117,6 @@ class GaussianProcess(Predictor):
             if state[name].shape != shape or not np.isfinite(state[name]).all():
                 raise ValueError(f"{name} of shape {state[name].shape} instead of {shape}, or not finite")
             setattr(self, name, state[name])
-
-
-def by_blocks(score: Callable[[np.ndarray], np.ndarray], features: np.ndarray) -> np.ndarray:
-    """Scores (m,) of features (m, D), block by block: what a block needs stays in the processor's cache."""
-    return np.concatenate([score(features[start : start + BLOCK]) for start in range(0, max(len(features), 1), BLOCK)])
 
 
 def _squared_distances(left: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -10,6 +10,9 @@ import numpy as np
 
 from common.metrics import normal_scores
 from common.predictors.base import Predictor
+from common.predictors.blocks import by_blocks
+
+BLOCK = 2048  # architectures that go through all trees before the next do
 
 
 class ScikitPredictor(Predictor):
@@ -34,4 +37,8 @@ class ScikitPredictor(Predictor):
         on_step(1.0, np.nan)
 
     def predict(self, features: np.ndarray) -> np.ndarray:
+        return by_blocks(self.predict_block, np.ascontiguousarray(features, dtype=np.float32), BLOCK)
+
+    def predict_block(self, features: np.ndarray) -> np.ndarray:
+        """Scores (m,) of a few features (m, D) float32, as the model gives them."""
         return self.model.predict(features)

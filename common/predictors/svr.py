@@ -9,7 +9,8 @@ import numpy as np
 
 from common.metrics import normal_scores
 from common.predictors.base import Predictor
-from common.predictors.gp import CLIP, by_blocks
+from common.predictors.blocks import by_blocks
+from common.predictors.gp import CLIP
 from common.runs.config import above, at_least, key
 
 

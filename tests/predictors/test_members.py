@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from common.errors import InputError
 from common.metrics import normal_scores
 from common.predictors import Predictor, make_predictor
 from common.predictors import gp as gp_module
+from common.predictors import scikit as scikit_module
+from common.predictors.blocks import by_blocks
 from common.predictors.gp import GaussianProcess, GaussianProcessSettings
 
 FAST: dict[str, dict[str, Any]] = {
@@ -94,6 +97,31 @@ def test_unsure_where_nothing_alike_was_seen(name):
     mean, std = fitted(name, features[known], np.sin(5 * line[known, 0])).predict_with_std(features)
     assert mean.shape == std.shape == (81,)
     assert std[~known].mean() > 1.5 * std[known].mean() > 0
+
+
+def test_blocks_are_scored_at_the_same_time_and_stay_in_order(monkeypatch):
+    both = Barrier(2, timeout=20)
+
+    def double(part: np.ndarray) -> np.ndarray:
+        both.wait()  # passes only where two blocks are scored at once
+        return 2 * part[:, 0]
+
+    features = np.arange(20.0).reshape(10, 2)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert by_blocks(double, features, block=3).tolist() == (2 * features[:, 0]).tolist()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert by_blocks(lambda part: part[:, 1], features, block=3).tolist() == features[:, 1].tolist()
+    assert by_blocks(lambda part: part[:, 1], features[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize("name", ["boosting", "extra_trees"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_trees_score_by_blocks_as_their_model_does(name, threads, monkeypatch):
+    monkeypatch.setattr(scikit_module, "BLOCK", 50)
+    monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
+    features, values = made()
+    predictor = fitted(name, features, values)
+    assert np.array_equal(predictor.predict(features.astype(np.float64)), predictor.model.predict(features))
 
 
 # one by one ----------------------------------------------------------------------------------------------------------
