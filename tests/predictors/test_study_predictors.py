@@ -67,3 +67,13 @@ def test_what_was_tried_is_told_as_paired_differences(data: Path) -> None:
     assert "| old | 0.550 |" in text
     assert "| new | +20 +- 10 (2) |" in text
     assert "| once | -50 (1) |" in text
+
+
+def test_goals_are_compared_with_the_mean_of_honest_labels(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [("validation, one seed", 10, 0.7), ("validation, one seed", 10, 0.8), ("test", 10, 1.0)]
+    found += [("validation, one seed", 20, 0.91)]
+    records = [{"label": of, "labels": size, "methods": {"auto": {"tau": tau}}} for of, size, tau in found]
+    monkeypatch.setattr(study, "records_of", lambda name: records)
+    text = study.overview()
+    assert "| Made | 10 | 0.750 +- 0.071 (2) | 0.800 | -0.050 |  |" in text
+    assert "| Made | 20 | 0.910 (1) | 0.900 | reached |  |" in text
