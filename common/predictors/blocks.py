@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from common.execution.processes import usable_cores
 
@@ -24,8 +25,6 @@ def by_blocks(score: Callable[[np.ndarray], np.ndarray], features: np.ndarray, b
     threads = min(_threads(), len(starts))
     if threads == 1:
         return np.concatenate([*map(score, parts)])
-    from threadpoolctl import threadpool_limits
-
     with threadpool_limits(1), ThreadPoolExecutor(threads) as pool:
         return np.concatenate([*pool.map(score, parts)])
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from common.predictors.scikit import ScikitPredictor
+from common.predictors.trees import DEEPEST, SmallTrees
 from common.runs.config import above, at_least, between, key
 
 
@@ -38,6 +40,8 @@ class Boosting(ScikitPredictor):
         model = GradientBoostingRegressor(n_estimators=trees, **options)
         return BaggingRegressor(model, n_estimators=models, bootstrap=False, random_state=random_state)
 
-    def predict_block(self, features: np.ndarray) -> np.ndarray:
-        """As BaggingRegressor does, which would copy the features for every model."""
-        return sum(model.predict(features) for model in self.model.estimators_) / len(self.model.estimators_)
+    def scorer(self) -> Callable[[np.ndarray], np.ndarray]:
+        models = self.model.estimators_
+        small = self.settings.max_depth <= DEEPEST
+        score = [SmallTrees(one).predict if small else one.predict for one in models]
+        return lambda features: np.mean([each(features) for each in score], axis=0)

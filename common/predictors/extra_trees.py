@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,9 +34,9 @@ class ExtraTrees(ScikitPredictor):
         trees = options.pop("trees")
         return ExtraTreesRegressor(n_estimators=trees, random_state=random_state, **options)
 
-    def predict_block(self, features: np.ndarray) -> np.ndarray:
-        """As the forest does, without its preparations for every tree."""
-        return sum(tree.tree_.predict(features)[:, 0] for tree in self.model.estimators_) / len(self.model.estimators_)
+    def scorer(self) -> Callable[[np.ndarray], np.ndarray]:
+        trees = [tree.tree_ for tree in self.model.estimators_]  # without the forest's preparations for every tree
+        return lambda features: np.mean([tree.predict(features)[:, 0] for tree in trees], axis=0)
 
     def predict_with_std(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         features = np.ascontiguousarray(features, dtype=np.float32)  # as the trees take them, converted once

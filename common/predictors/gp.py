@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from common.metrics import normal_scores
 from common.predictors.base import Predictor
@@ -64,7 +65,8 @@ class GaussianProcess(Predictor):
         some = slice(None)
         if len(self.points) > self.settings.tuned_on:
             some = rng.choice(len(self.points), self.settings.tuned_on, replace=False)
-        self.theta = _most_likely(self.points[some], self.kinds, targets[some])
+        with threadpool_limits(1):  # threads would wait for each other longer than such small matrices take
+            self.theta = _most_likely(self.points[some], self.kinds, targets[some])
         self._solve(targets)
         on_step(1.0, np.nan)
 

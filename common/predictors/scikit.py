@@ -37,8 +37,14 @@ class ScikitPredictor(Predictor):
         on_step(1.0, np.nan)
 
     def predict(self, features: np.ndarray) -> np.ndarray:
-        return by_blocks(self.predict_block, np.ascontiguousarray(features, dtype=np.float32), BLOCK)
+        """NaN for features that are not finite in float32."""
+        with np.errstate(over="ignore"):
+            features = np.ascontiguousarray(features, dtype=np.float32)
+        known = np.isfinite(features).all(axis=1)
+        scores = np.full(len(features), np.nan)
+        scores[known] = by_blocks(self.scorer(), features if known.all() else features[known], BLOCK)
+        return scores
 
-    def predict_block(self, features: np.ndarray) -> np.ndarray:
-        """Scores (m,) of a few features (m, D) float32, as the model gives them."""
-        return self.model.predict(features)
+    def scorer(self) -> Callable[[np.ndarray], np.ndarray]:
+        """What gives the scores (m,) of features (m, D), float32 and finite, as the model does."""
+        return self.model.predict

@@ -124,6 +124,33 @@ def test_trees_score_by_blocks_as_their_model_does(name, threads, monkeypatch):
     assert np.array_equal(predictor.predict(features.astype(np.float64)), predictor.model.predict(features))
 
 
+@pytest.mark.parametrize("depth", [1, 3, 8, 9])
+def test_trees_of_any_depth_score_as_scikit_learns(depth):
+    """Also where a float32 lies right beside a split, which is a float64, and where the labels are all the same."""
+    rng = np.random.default_rng(depth)
+    features = np.concatenate([rng.normal(size=(200, 3)), rng.integers(0, 3, (200, 3))], axis=1).astype(np.float32)
+    predictor = make_predictor("boosting", models=2, max_iter=5, max_depth=depth).predictor
+    for values in (features.sum(1), np.ones(200)):
+        predictor.fit(features, values, rng)
+        trees = [tree.tree_ for model in predictor.model.estimators_ for tree in model.estimators_[:, 0]]
+        assert max(tree.max_depth for tree in trees) == (depth if np.ptp(values) else 0)
+        splits = np.concatenate([tree.threshold for tree in trees]).astype(np.float32)
+        near = np.repeat(np.concatenate([splits, np.nextafter(splits, np.float32(9))])[:, None], 6, axis=1)
+        for some in (features, near, features[:1]):
+            assert np.array_equal(predictor.predict(some), predictor.model.predict(some))
+
+
+@pytest.mark.parametrize("name", ["boosting", "extra_trees"])
+def test_trees_know_nothing_of_features_that_are_not_finite(name):
+    features, values = made()
+    predictor = fitted(name, features, values)
+    whole, broken = predictor.predict(features), features.astype(np.float64)
+    broken[3, 0], broken[5, 1], broken[6, 2] = np.nan, np.inf, 1e300
+    scores = predictor.predict(broken)
+    assert np.flatnonzero(np.isnan(scores)).tolist() == [3, 5, 6]
+    assert np.array_equal(np.delete(scores, [3, 5, 6]), np.delete(whole, [3, 5, 6]))
+
+
 # one by one ----------------------------------------------------------------------------------------------------------
 
 
