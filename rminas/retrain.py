@@ -362,6 +362,7 @@ class _Run:
 
     def step(self, done: int, total: int) -> None:
         if self.active:
+            self.folder.check_place()  # a checkpoint would begin another folder in the place of a moved one
             self.bar.show(done, self.said, total, before=done - 1)
 
     def epoch(self, records: list[dict[str, Any]]) -> None:

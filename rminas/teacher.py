@@ -141,7 +141,7 @@ def _train_once(
     from common.training.classifier import check_same, evaluate, train_classifier
 
     about = {"teacher": name, "seed": seed, "images": images.sha256, **asdict(settings)}
-    if out.exists():
+    if out.exists() or out.is_symlink():  # one to nowhere is not for us to replace
         check_same(out, read_checkpoint(out), about)
     else:
         rngs = named_rngs(seed, "weights", "training")

@@ -34,8 +34,10 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             write(file)
         os.chmod(name, 0o666 & ~_umask())  # mkstemp makes private files; a result is as public as any other
         os.replace(name, path)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error.__context__, OSError):  # a full disk, about which torch.save has an error of its own
+            raise error.__context__ from None
         raise
     finally:
         _writing.discard(name)

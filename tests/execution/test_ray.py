@@ -150,7 +150,6 @@ def by_processes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     return results(run(tmp_path_factory.mktemp("processes"), "made", "EXECUTOR", "processes"))
 
 
-@pytest.mark.slow
 def test_a_search_has_the_results_of_processes(cluster: Cluster, tmp_path: Path, by_processes: tuple[Any, Any]):
     made = run(tmp_path, "made", "EXECUTOR", "ray", "RAY.ADDRESS", cluster.address)
     assert results(made) == by_processes

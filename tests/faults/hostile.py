@@ -8,7 +8,9 @@ import json
 import os
 import pickle
 import resource
+import shutil
 import signal
+import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 import torch
 import yaml
 
@@ -120,6 +123,59 @@ def bounded() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, before)
         for number, handler in handlers:
             signal.signal(number, handler)
+
+
+# disks and handles ---------------------------------------------------------------------------------------------------
+
+
+def is_one_line(refused: Refused, said: str) -> None:
+    assert refused.code == 2, refused
+    assert refused.err.count("\n") == 1
+    assert said in refused.err
+
+
+@contextlib.contextmanager
+def limit(what: int, most: int) -> Iterator[None]:
+    before = resource.getrlimit(what)
+    resource.setrlimit(what, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(what, before)
+
+
+@contextlib.contextmanager
+def few_handles(spare: int) -> Iterator[None]:
+    taken: list[int] = []
+    with limit(resource.RLIMIT_NOFILE, max(map(int, os.listdir("/proc/self/fd"))) + 1 + spare):
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        for _ in range(spare):
+            os.close(taken.pop())
+        try:
+            yield
+        finally:
+            for descriptor in taken:
+                os.close(descriptor)
+
+
+@contextlib.contextmanager
+def small_disk(path: Path, pages: int = 0) -> Iterator[Path]:
+    """A disk of so many pages of 4 KB, 0 for a large one. Skips the test where there is no right to mount one."""
+    path.mkdir()
+    size = ["-o", f"size={4 * pages}k"] if pages else []
+    mount = ["mount", "-t", "tmpfs", *size, "none", str(path)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no right to mount a disk")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", str(path)], check=True)
+
+
+def make_read_only(disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
 
 
 # files that are no data ----------------------------------------------------------------------------------------------

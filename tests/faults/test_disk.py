@@ -9,12 +9,13 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import hostile as h
 import pytest
+from hostile import few_handles, is_one_line, limit, small_disk
 
 from common.runs import write_atomic
 from common.runs.lock import lock_file
@@ -44,22 +45,6 @@ def found(folder: str = "run") -> dict[int, Any]:
     return {record["seed"]: (record["found"], record["evaluated"]) for record in map(json.loads, lines(folder))}
 
 
-def is_one_line(refused: h.Refused, said: str) -> None:
-    assert refused.code == 2, refused
-    assert refused.err.count("\n") == 1
-    assert said in refused.err
-
-
-@contextlib.contextmanager
-def limit(what: int, most: int) -> Iterator[None]:
-    before = resource.getrlimit(what)
-    resource.setrlimit(what, (most, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(what, before)
-
-
 def goes_on_after(fault: Callable[[], contextlib.AbstractContextManager[Any]], said: str) -> None:
     """One seed, three more with the fault, and again without: the same as in one go."""
     assert run().code == 0
@@ -83,22 +68,6 @@ def test_a_file_that_cannot_grow():
     goes_on_after(lambda: limit(resource.RLIMIT_FSIZE, 2000), "File too large")
 
 
-@contextlib.contextmanager
-def few_handles(spare: int) -> Iterator[None]:
-    taken: list[int] = []
-    with limit(resource.RLIMIT_NOFILE, max(map(int, os.listdir("/proc/self/fd"))) + 1 + spare):
-        with contextlib.suppress(OSError):
-            while True:
-                taken.append(os.open(os.devnull, os.O_RDONLY))
-        for _ in range(spare):
-            os.close(taken.pop())
-        try:
-            yield
-        finally:
-            for descriptor in taken:
-                os.close(descriptor)
-
-
 @pytest.mark.parametrize("spare", [0, 2])  # the folder's lock takes one
 def test_no_handles_left(spare: int):
     goes_on_after(lambda: few_handles(spare), "Too many open files")
@@ -106,16 +75,7 @@ def test_no_handles_left(spare: int):
 
 @pytest.mark.parametrize("size", [12, 16, 20])  # pages of 4 KB: full at one file or another
 def test_a_full_disk(tmp_path: Path, size: int):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if (
-        shutil.which("mount") is None
-        or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={4 * size}k", "none", str(disk)], capture_output=True, check=False
-        ).returncode
-    ):
-        pytest.skip("no right to mount a small disk")
-    try:
+    with small_disk(tmp_path / "disk", size) as disk:
         refused = run("--seeds", 40, "--out", "disk/run")
         is_one_line(refused, "No space left on device")
         before = {record["seed"] for record in map(json.loads, lines("disk/run")[:-1])}
@@ -125,8 +85,6 @@ def test_a_full_disk(tmp_path: Path, size: int):
         assert run("--seeds", 40).code == 0
         assert lines()[: len(whole)] == whole
         assert before <= found().keys() == {*range(40)}
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
@@ -144,19 +102,12 @@ def test_a_folder_that_may_only_be_read():
 
 
 def test_a_disk_that_may_only_be_read(tmp_path: Path):
-    disk = tmp_path / "run"
-    disk.mkdir()
-    mounted = ["mount", "-t", "tmpfs", "none", str(disk)]
-    if shutil.which("mount") is None or subprocess.run(mounted, capture_output=True, check=False).returncode:
-        pytest.skip("no right to mount a disk")
-    try:
+    with small_disk(tmp_path / "run") as disk:
         assert run().code == 0
         first = lines()
-        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        h.make_read_only(disk)
         is_one_line(run("--seeds", 2), "Read-only file system")
         assert lines() == first
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 @pytest.mark.parametrize("replaced", [False, True])
