@@ -75,5 +75,5 @@ def test_goals_are_compared_with_the_mean_of_honest_labels(data: Path, monkeypat
     records = [{"label": of, "labels": size, "methods": {"auto": {"tau": tau}}} for of, size, tau in found]
     monkeypatch.setattr(study, "records_of", lambda name: records)
     text = study.overview()
-    assert "| Made | 10 | 0.750 +- 0.071 (2) | 0.800 | -0.050 |  |" in text
-    assert "| Made | 20 | 0.910 (1) | 0.900 | reached |  |" in text
+    assert "| Made | 10 | 0.750 +- 0.071 (2) | 0.800 | -0.050 | 1.000 (1) |  |" in text
+    assert "| Made | 20 | 0.910 (1) | 0.900 | reached |  |  |" in text
