@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
+from common.inputs import short
 
 
 class Registry(Mapping[str, str]):
@@ -48,6 +50,18 @@ class Registry(Mapping[str, str]):
             return member
         known = ", ".join(sorted(self._members))
         raise InputError(f"unknown {self.what} {name!r}; choose from {known}, or name your own as my_module:MyClass")
+
+    def make(self, name: str, *args: Any, **named: Any) -> Any:
+        """What the member called `name`, a class or a function, makes of these arguments.
+
+        Raises: InputError as `load`, and for what cannot be called with them. Errors inside it are not caught.
+        """
+        member = self.load(name)
+        try:
+            inspect.signature(member).bind(*args, **named)
+        except (TypeError, ValueError) as error:  # what is no function, or takes other arguments
+            raise InputError(f"{self.what} {name!r}: cannot be made so ({short(error)})") from None
+        return member(*args, **named)
 
 
 def import_path(path: str, what: str) -> Any:

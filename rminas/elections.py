@@ -74,7 +74,7 @@ def choose(rule: str, search: FinishedSearch) -> Any:
 
     Raises: InputError when the rule is not known or cannot be used on this search.
     """
-    return ELECTIONS.load(rule)(search)
+    return ELECTIONS.make(rule, search)
 
 
 def choose_by_sum(search: FinishedSearch) -> Any:

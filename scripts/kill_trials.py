@@ -3,7 +3,8 @@
 Every trial is one command in an empty folder: killed once, with all its processes or its first one alone, and given
 again. Then its files must be those of the uninterrupted run but for times, what was recorded before the kill must still
 be there, and neither a process nor a temporary file may be left. `python scripts/kill_trials.py OUT --trials 20` adds
-what is missing to OUT/evaluations.jsonl and tells the result; POSIX only.
+what is missing to OUT/evaluations.jsonl and tells the result; `--publish` writes docs/results/cluster/kills.json from
+it (several folders, if commands were tried side by side). POSIX only.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 from common.cli import run_command
-from common.runs import RunFolder, environment
+from common.inputs import read_records
+from common.runs import RunFolder, environment, write_atomic
 from common.seeds import rng_for
 
+PUBLISHED = Path(__file__).resolve().parents[1] / "docs/results/cluster/kills.json"
 TABLE = ["--data_path", "table.csv", "--predictor", "boosting", "--train_num", "20", "boosting.max_iter", "20"]
 TINY = """
 DEVICE: cpu
@@ -90,18 +93,22 @@ TIMES = re.compile(r"(_s|seconds|elapsed|environment|path)$")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, help="folder of the records")
+    parser.add_argument("out", type=Path, nargs="+", help="folder of the records; to publish, several")
+    parser.add_argument("--publish", action="store_true", help="try nothing: write what is recorded into docs/results")
     parser.add_argument("--trials", type=int, default=20, help="of each command")
     parser.add_argument("--only", action="append", choices=COMMANDS, help="of these commands")
     parser.add_argument(
         "--limit_s", type=float, default=1e9, help="stop after so many seconds; given again, it goes on"
     )
     args = parser.parse_args()
+    if args.publish:
+        publish(args.out)
+        return
     for name in IMPORTED:
         __import__(name)  # once: children are forks of this process
     started = time.monotonic()
     revision = environment("cpu")["revision"]
-    with RunFolder.open(args.out, {"what": "kill trials"}) as folder:
+    with RunFolder.open(args.out[0], {"what": "kill trials"}) as folder:
         done = {(record["command"], record["trial"]) for record in folder.records()}
         for name in args.only or COMMANDS:
             missing = [trial for trial in range(args.trials) if (name, trial) not in done]
@@ -123,6 +130,37 @@ def report(records: list[dict[str, Any]]) -> None:
         wrong = [f"trial {r['trial']}: {r['wrong']}" for r in own if r["wrong"]]
         killed = sum(record["killed"] for record in own)
         print(f"{name}: {len(own)} trials, {killed} killed before their end, {len(wrong)} wrong", *wrong, sep="\n  ")
+
+
+def publish(folders: list[Path]) -> None:
+    """All trials, one a line. Raises SystemExit for those of a changed tree."""
+    records = [record for folder in folders for record in read_records(folder / "evaluations.jsonl")]
+    if changed := [r for r in records if not r["revision"] or "+" in r["revision"]]:
+        raise SystemExit(f"{len(changed)} trials were made from a tree with changes: commit, and make them again")
+    order = [*COMMANDS]
+    records.sort(key=lambda record: (order.index(record["command"]), record["trial"]))
+    told = [{key: round(v, 3) if isinstance(v, float) else v for key, v in record.items()} for record in records]
+    text = "[\n" + ",\n".join(map(json.dumps, told)) + "\n]\n"
+    write_atomic(PUBLISHED, lambda file: file.write(text.encode()))
+    report(records)
+
+
+def table() -> str:
+    """The published trials, by command."""
+    records = json.loads(PUBLISHED.read_text(encoding="utf-8"))
+    lines = [
+        "| command | seconds without a kill | trials | killed before its end | its first process alone | wrong |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in (*COMMANDS, "all"):
+        own = [r for r in records if name in (r["command"], "all")]
+        times = sorted({r["whole_s"] for r in own})
+        took = f"{times[0]:.1f}" + (f" to {times[-1]:.1f}" if len(times) > 1 else "")
+        counts = (len(own), sum(r["killed"] for r in own), sum(r["killed"] and r["alone"] for r in own))
+        wrong = sum(bool(r["wrong"]) for r in own)
+        lines.append(f"| {name} | {took} | {' | '.join(map(str, counts))} | {wrong} |")
+    revisions = ", ".join(dict.fromkeys(r["revision"] for r in records))
+    return "\n".join([*lines, "", f"Revision {revisions}."])
 
 
 def uninterrupted(name: str, folder: Path) -> float:

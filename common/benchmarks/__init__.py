@@ -114,11 +114,11 @@ def _make_space(space: SearchSpace | type[SearchSpace] | str) -> SearchSpace:
 def _read_by(reader: str, path: Path) -> BenchmarkTable:
     """What a user's own reader makes of a path."""
     from common.benchmarks.table import BenchmarkTable
-    from common.registry import import_path
+    from common.registry import Registry
 
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; {reader} was to read it")
-    table = import_path(reader, "kind of benchmark")(path)
+    table = Registry("kind of benchmark", {}).make(reader, path)
     if not isinstance(table, BenchmarkTable):
         raise InputError(f"kind of benchmark {reader!r}: made a {type(table).__name__}, not a BenchmarkTable")
     return table

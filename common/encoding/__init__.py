@@ -13,6 +13,7 @@ ENCODINGS = Registry(
         "graph": "common.encoding.graph:GraphFeatures",
         "scores": "common.encoding.scores:Scores",
     },
+    Encoding,
 )
 
 
@@ -25,8 +26,7 @@ def make_encoding(names: str) -> Encoding:
     parts = []
     for name in names.split("+"):
         member, _, argument = name.strip().partition("=")
-        made = ENCODINGS.load(member)
-        parts.append(made(argument) if argument else made())
+        parts.append(ENCODINGS.make(member, *[argument] * bool(argument)))
     return parts[0] if len(parts) == 1 else Joined(tuple(parts))
 
 

@@ -20,6 +20,7 @@ from common.evaluators.base import NO_BOUNDS, Bounds, Evaluator, Outcome, Reques
 from common.evaluators.context import Context
 from common.registry import Registry
 
+MOST_JOINED = 32
 EVALUATORS = Registry(
     "evaluator",
     {
@@ -57,6 +58,8 @@ def make_evaluator(name: str, context: Context) -> Evaluator:
     evaluator needs.
     """
     if "+" in name:
+        if name.count("+") >= MOST_JOINED:
+            raise InputError(f"a combination of {name.count('+') + 1} evaluators, expected at most {MOST_JOINED}")
         from common.evaluators.combination import Combination
 
         return Combination.make(context, name, [make_evaluator(part.strip(), context) for part in name.split("+")])

@@ -82,7 +82,7 @@ def _build(name: str, num_classes: int) -> nn.Module:
 
         made = get_model(model, weights=None, num_classes=num_classes)
     elif name in TEACHERS or ":" in name:
-        made = TEACHERS.load(name)(num_classes)
+        made = TEACHERS.make(name, num_classes)
     else:
         raise InputError(
             f"unknown teacher {name!r}; choose from {', '.join(TEACHERS)}, a classifier of torchvision (resnet18), or "

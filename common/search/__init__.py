@@ -26,6 +26,7 @@ STRATEGIES = Registry(
         "reinforce": "common.search.reinforce:Reinforce",
         "forest": "rminas.forest:ForestSearch",
     },
+    Strategy,
 )
 
 
@@ -52,7 +53,7 @@ def make_strategy(
         for part in given:
             if part not in taken:
                 raise InputError(f"search strategy {name!r} takes no {part}")
-    strategy: Strategy = made(space, seed, **given)
+    strategy: Strategy = STRATEGIES.make(name, space, seed, **given)
     return strategy
 
 

@@ -339,6 +339,35 @@ def test_flags_of_other_commands(tmp_path: Path, command: str, words: list[Any])
     check(tmp_path, (command, words, {"c.yaml": cfg()}))
 
 
+SEARCHED = ["--cfg", "@c.yaml", "RMINAS.EVALUATOR", "params", "RMINAS.MAX_EVALUATIONS", "3"]
+ELECTED = [*SEARCHED, "RMINAS.STRATEGY", "random", "RMINAS.VOTE"]
+# Import paths of what is something else: no class or function, of other arguments, or making something else.
+OTHERS: list[tuple[str, list[Any]]] = [
+    *(("renas", ["--data_path", "@table.csv", flag, path])
+      for flag in ("--search", "--predictor", "--space", "--tracker", "--executor")
+      for path in ("os:sep", "builtins:reversed", "fractions:Fraction")),
+    *(("renas", ["--data_path", "@table.csv", "--predictor", "boosting", "--encoding", path])
+      for path in ("os:sep", "builtins:reversed", "fractions:Fraction")),
+    *(("compare", ["--data_path", "@table.csv", "--strategies", path]) for path in ("os:sep", "builtins:reversed")),
+    *(("rminas", [*SEARCHED, "RMINAS.STRATEGY", path]) for path in ("os:sep", "builtins:reversed", "os:system")),
+    *(("rminas", [*ELECTED, path]) for path in ("os:sep", "os:getcwd", "nothing:at_all")),
+    *(("rminas", [*SEARCHED, key, path])
+      for key in ("SPACE.NAME", "EXECUTOR", "TRACKER") for path in ("os:sep", "builtins:reversed")),
+    *(("teacher", ["--dataset", "digits", "--epochs", "1", "--teacher", path])
+      for path in ("os:sep", "os:getcwd", "fractions:Fraction")),
+    *(("rminas", ["--cfg", "@c.yaml", "--rank", "4", "--evaluators", path])
+      for path in ("os:sep", "fractions:Fraction")),
+    *(("renas", ["--data_path", "@table.csv", "--benchmark", path]) for path in ("os:sep", "os:getcwd")),
+    ("rminas", [*SEARCHED, "RMINAS.EVALUATOR", "+".join(["params"] * 1000)]),
+    ("rminas", [*SEARCHED, "RMINAS.EVALUATOR", "params++flops"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "words"), OTHERS)
+def test_import_paths_of_something_else(tmp_path: Path, command: str, words: list[Any]):
+    check(tmp_path, (command, words, {"table.csv": text(h.CSV), "c.yaml": cfg(BENCHMARK=TABLE, EXECUTOR="serial")}))
+
+
 TOOLS: list[tuple[str, list[Any]]] = [
     ("export", ["nasbench201", h.CELLS[0], "--to", "net.exe"]),
     ("export", ["nasbench201", h.CELLS[0], "--to", "/proc/net.py"]),
