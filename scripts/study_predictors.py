@@ -369,7 +369,8 @@ def page() -> str:
         "process with one scale, had been measured on them (records of the former at revision 1a54951). That it "
         "fell short on NAS-Bench-101 is why columns that had been left out on the evidence of NAS-Bench-201 were "
         "tried again, on the development tables. The other sets had not been looked at with this study before. Samples "
-        "from the third to the sixth on were added later the same day, of the same `auto`: nothing had been changed.\n",
+        "from the third to the sixth on were added later the same day, of the same `auto`: nothing had been changed. "
+        "(Revision d1da7d5 is e55987f before it was rebased, with the same predictors.)\n",
         overview(),
         noise(),
         tried(),
