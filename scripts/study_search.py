@@ -3,8 +3,9 @@
 `develop` runs variants of every strategy on development problems (parts of NAS-Bench-201 on CIFAR-10, NAS-Bench-Macro
 and DARTS genotypes scored by a surrogate; seeds from 100 on): the defaults are chosen here and nowhere else. `report`
 runs all searches with their defaults on the tables that are reported, seeds from 0 on; `paper` the quick ones to
-ReNAS's own budget. `page` makes docs/results/search.md from what these have written, and from nothing else. What has
-been run is not run again.
+ReNAS's own budget. `ceiling` asks how late the best architecture of a reported table comes in the order of a predictor
+that has learnt from all other labels. `page` makes docs/results/search.md from what these have written, and from nothing
+else. What has been run is not run again.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ STUDIES: dict[str, list[Variant]] = {
 
 def main() -> None:
     parser = OneLineParser(PROG, __doc__ or "")
-    parser.add_argument("part", choices=("develop", "report", "paper", "page"))
+    parser.add_argument("part", choices=("develop", "report", "paper", "ceiling", "page"))
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="where the tables are; needed by all but page")
     parser.add_argument("--runs", type=Path, default=Path("runs/study_search"), help="where the runs go")
     parser.add_argument("--only", default="", metavar="NAMES", help="studies or reported tables, comma-separated")
@@ -160,6 +161,8 @@ def main() -> None:
     for name in only or known:
         if args.part == "develop":
             develop(name, args.data, args.runs, DEVELOPMENT_SEEDS[: args.seeds])
+        elif args.part == "ceiling":
+            publish_ceiling(name, args.data)
         else:
             report(name, args.data, args.runs, args.jobs, args.part == "paper", args.strategies.split(","))
 
@@ -276,6 +279,40 @@ def report(key: str, data: Path, runs: Path, jobs: int, paper: bool, only: Seque
     publish(made.summary, RESULTS / f"{name}.json")
 
 
+def publish_ceiling(key: str, data: Path) -> None:
+    """Keeps the places of a table's five best by label (places count from 1) where others order all architectures.
+
+    `predicted`: a Gaussian process that has learnt from all labels but those of a fifth, which it orders. `reported`: the
+    column that is reported, where that is another one.
+    """
+    from common.runs import environment
+
+    shared = _shared(REPORTED[key], data)
+    pool = Pool.of_table(shared["table"])
+    label, reported = (column.values[pool.rows] for column in (shared["columns"].label, shared["columns"].report))
+    orders = {"predicted": out_of_fold(pool, label)}
+    if shared["columns"].label.name != shared["columns"].report.name:
+        orders["reported"] = reported
+    best = np.argsort(-label, kind="stable")[:5]
+    made = {name: [int(1 + np.sum(order > order[index])) for index in best] for name, order in orders.items()}
+    summary = without_machine_paths({"pool": len(pool), **made, "environment": environment("cpu")})
+    write_atomic(RESULTS / f"{key}_ceiling.json", lambda out: out.write(_compact(summary).encode()))
+
+
+def out_of_fold(pool: Pool, labels: np.ndarray, folds: int = 5) -> np.ndarray:
+    """(N,) scores of a pool's members by a Gaussian process that has not learnt their own labels (N,)."""
+    ranker = make_predictor("gp")
+    predictor, encoding = ranker.predictor, ranker.encoding
+    features = encoding.encode(pool.space, pool.codes)
+    predictor.groups = encoding.groups(pool.space)
+    fold = rng_for(0, "folds").permutation(len(pool)) % folds
+    scores = np.empty(len(pool))
+    for number in range(folds):
+        predictor.fit(features[fold != number], labels[fold != number], rng_for(number, "predictor"))
+        scores[fold == number] = predictor.predict(features[fold == number])
+    return scores
+
+
 def _shared(table: Table, data: Path) -> dict[str, Any]:
     from common.benchmarks import load_benchmark
     from renas.protocol import choose_columns
@@ -333,7 +370,7 @@ def _compact(value: Any) -> str:
 
 def page() -> str:
     """docs/results/search.md. Raises InputError where a summary is missing."""
-    parts = [INTRODUCTION, "## Goals of the active search", LOOKS, _goals()]
+    parts = [INTRODUCTION, "## Goals of the active search", LOOKS, _goals(), CEILING, _ceilings()]
     for key, table in REPORTED.items():
         parts += [f"## {table.title}", *_reported(key)]
     parts += ["## What the defaults were chosen by", CHOSEN]
@@ -394,6 +431,19 @@ def _goals() -> str:
     return "\n".join(lines)
 
 
+def _ceilings() -> str:
+    lines = [
+        "| table | architectures | by the predictor: best; next four | by the reported accuracy |",
+        "|---|---|---|---|",
+    ]
+    for key, table in REPORTED.items():
+        made = _read(f"{key}_ceiling")
+        predicted, reported = ([str(place) for place in made.get(name, [])] for name in ("predicted", "reported"))
+        cells = [f"{places[0]}; {', '.join(places[1:])}" if places else "" for places in (predicted, reported)]
+        lines.append(f"| {table.title} | {made['pool']:,} | {cells[0]} | {cells[1]} |")
+    return "\n".join(lines)
+
+
 def _paired(summary: Mapping[str, Any]) -> list[str]:
     from renas.compare_report import paired_lines
 
@@ -443,6 +493,11 @@ is of mean 1, both chosen on development tables; seeds are the same, 0 to 19. Th
 known when the changes were sought, so the second is not as blind as the first. Searches that do not depend on the
 predictors and were not run again are marked. CIFAR-10 of NAS-Bench-201 lends its
 validation accuracies to the development problems, too."""
+
+CEILING = """What stands in the way is the noise of one training run, which decides which architecture is the best. The
+next table has the places of the five best by that label in the order of a Gaussian process that has learnt from all
+other labels (five folds), and in the order of the reported accuracy: a search that only follows predictions, were they
+as good as that from the start, would evaluate as many architectures before it comes to the best."""
 
 CHOSEN = f"""Development problems: with every seed another random half of a table (on Macro one of three training runs),
 or all of it with noise added to every label, normal and of the deviation given. Seeds from {DEVELOPMENT_SEEDS.start}
