@@ -4,8 +4,8 @@
 and DARTS genotypes scored by a surrogate; seeds from 100 on): the defaults are chosen here and nowhere else. `report`
 runs all searches with their defaults on the tables that are reported, seeds from 0 on; `paper` the quick ones to
 ReNAS's own budget. `ceiling` asks how late the best architecture of a reported table comes in the order of a predictor
-that has learnt from all other labels. `page` makes docs/results/search.md from what these have written, and from nothing
-else. What has been run is not run again.
+that has learnt from all other labels. `page` makes docs/results/search.md from what these have written, and from
+nothing else. What has been run is not run again.
 """
 
 from __future__ import annotations
@@ -282,8 +282,8 @@ def report(key: str, data: Path, runs: Path, jobs: int, paper: bool, only: Seque
 def publish_ceiling(key: str, data: Path) -> None:
     """Keeps the places of a table's five best by label (places count from 1) where others order all architectures.
 
-    `predicted`: a Gaussian process that has learnt from all labels but those of a fifth, which it orders. `reported`: the
-    column that is reported, where that is another one.
+    `predicted`: a Gaussian process that has learnt from all labels but those of a fifth, which it orders. `reported`:
+    the column that is reported, where that is another one.
     """
     from common.runs import environment
 

@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import study_search as study  # noqa: E402
 
 from common.benchmarks import load_benchmark  # noqa: E402
-from common.search import make_strategy, run_search  # noqa: E402
+from common.search import Pool, make_strategy, run_search  # noqa: E402
 from common.spaces import make_space  # noqa: E402
 from renas.protocol import choose_columns  # noqa: E402
 
@@ -78,3 +78,35 @@ def test_what_was_published_of_other_searches_stays_with_its_revision(tmp_path: 
     assert kept["steps"] == [10, 20, 30]
     assert len(kept["members"]["evolution"]["regret"]["median"]) == 3
     assert (tmp_path / "published.png").exists()
+
+
+def test_out_of_fold_scores_follow_the_others_labels_and_never_the_own() -> None:
+    space = make_space("macro")
+    pool = Pool(space, space.sample_distinct(60, np.random.default_rng(0)))
+    labels = pool.codes.sum(1).astype(float)  # what a process on counts learns at once
+    scores = study.out_of_fold(pool, labels)
+    assert np.corrcoef(scores, labels)[0, 1] > 0.8
+    wrong = labels.copy()
+    wrong[7] = -1000.0
+    again = study.out_of_fold(pool, wrong)
+    assert abs(again[7] - scores[7]) < 1e-6  # the folds do not depend on labels: its own is in none it is scored by
+    assert (again != scores).any()
+
+
+def test_places_of_the_best_by_a_noisy_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = make_space("macro")
+    archs = space.sample_distinct(30, np.random.default_rng(0))
+    lines = [
+        "arch,cifar10_valid_50,cifar10_test_50",
+        *(f"{space.format(a)},{r},{50 - r % 10}" for r, a in enumerate(archs)),
+    ]
+    (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
+    monkeypatch.setattr(study, "RESULTS", tmp_path)
+    monkeypatch.setitem(study.REPORTED, "made", study.Table("Made", "table.csv", "cifar10"))
+    study.publish_ceiling("made", tmp_path)
+    made = json.loads((tmp_path / "made_ceiling.json").read_text())
+    assert made["pool"] == 30
+    # the best by label are rows 29 to 25, whose test values are 41 to 45; three rows have each value
+    assert made["reported"] == [28, 25, 22, 19, 16]
+    assert len(made["predicted"]) == 5
+    assert min(made["predicted"]) >= 1
