@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import kill_trials
 import records
 from paper_tables import TABLES as PAPER_TABLES
 from paper_tables import PaperTable, listing_page
@@ -274,6 +275,7 @@ TABLES: dict[str, Callable[[Link], str]] = {
     "rmi_rankings": rmi_rankings_table,
     "revisions": revisions_table,
     "papers": lambda link: listing_page(),
+    "kills": lambda link: kill_trials.table(),
     **{table.name: partial(_page_of, table) for table in PAPER_TABLES if table.page},
 }
 

@@ -151,7 +151,7 @@ def _knock(address: str) -> None:
     if address == "auto":
         place = Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir()), "ray", "ray_current_cluster")
         address = os.environ.get("RAY_ADDRESS") or (place.read_text().strip() if place.is_file() else "")
-    host, _, port = address.rpartition(":")
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     if port.isdecimal() and "/" not in host:
         socket.create_connection((host, int(port)), WAIT_S).close()
 

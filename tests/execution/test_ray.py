@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -63,10 +64,22 @@ def cluster(_path: None, notes: Path) -> Iterator[Cluster]:
     made.shutdown()
 
 
-@pytest.mark.parametrize("address", ["auto", "127.0.0.1:9", "nowhere"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "auto",
+        "127.0.0.1:9",
+        "nowhere",
+        "ray://127.0.0.1:9",
+        "127.0.0.1:99999999",
+        "\u00e9" * 99 + ".:1",
+        "::::",
+        "[::1]:9",
+    ],
+)
 def test_a_cluster_that_is_not_there_is_one_line(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")  # of one that has ended, for auto
-    with pytest.raises(InputError, match=rf"RAY\.ADDRESS {address}: no Ray there") as caught:
+    with pytest.raises(InputError, match=rf"RAY\.ADDRESS {re.escape(address)}: no Ray there") as caught:
         EXECUTORS.load("ray").of(Resources(address=address))
     assert "\n" not in str(caught.value)
 
