@@ -16,6 +16,7 @@ from typing import Any
 
 import kill_trials
 import records
+import simulate_cluster
 from paper_tables import TABLES as PAPER_TABLES
 from paper_tables import PaperTable, listing_page
 from tables_renas import DATASETS, FOUND_201, LABELS, accuracy, on_201, tau
@@ -275,6 +276,7 @@ TABLES: dict[str, Callable[[Link], str]] = {
     "rmi_rankings": rmi_rankings_table,
     "revisions": revisions_table,
     "papers": lambda link: listing_page(),
+    "simulation": lambda link: simulate_cluster.table(),
     "kills": lambda link: kill_trials.table(),
     **{table.name: partial(_page_of, table) for table in PAPER_TABLES if table.page},
 }
