@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -29,7 +30,7 @@ from rminas.cli import main  # noqa: E402
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from kill_trials import write_inputs  # noqa: E402
+from kill_trials import COMMANDS, contents, write_inputs  # noqa: E402
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -173,6 +174,24 @@ def test_a_ranking_has_the_results_of_processes(cluster: Cluster, tmp_path: Path
     words = ("--rank", "40", "--evaluators", "rmi,params", "EXECUTOR")
     made = run(tmp_path, "made", *words, "ray", "RAY.ADDRESS", cluster.address)
     assert results(made) == results(run(tmp_path, "other", *words, "processes"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["renas", "compare"])
+def test_seeds_and_comparisons_have_the_results_of_one_machine(
+    cluster: Cluster, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+):
+    module, words = COMMANDS[name]
+    command = importlib.import_module(module).main
+    found = []
+    for folder, more in (("here", []), ("there", ["--executor", "ray", "--ray_address", cluster.address])):
+        write_inputs(tmp_path / folder)
+        monkeypatch.chdir(tmp_path / folder)
+        command([*words, *more])
+        found.append(contents(tmp_path / folder / "out"))
+    here, there = found
+    assert here.keys() == there.keys()
+    assert [file for file in here if here[file] != there[file]] == []
 
 
 @pytest.mark.slow
