@@ -7,12 +7,13 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -83,6 +84,28 @@ def test_a_cluster_that_is_not_there_is_one_line(address: str, tmp_path: Path, m
     with pytest.raises(InputError, match=rf"RAY\.ADDRESS {re.escape(address)}: no Ray there") as caught:
         EXECUTORS.load("ray").of(Resources(address=address))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", None])
+def test_a_port_at_which_something_else_listens_is_one_line(answer: bytes | None, monkeypatch: pytest.MonkeyPatch):
+    """Which hangs up, is a web server, or says nothing."""
+    monkeypatch.setattr("common.execution.ray.WAIT_S", 0.5)
+
+    def serve() -> None:
+        peer, _ = server.accept()
+        if answer is None:
+            ended.wait(10)
+        else:
+            peer.sendall(answer)
+        peer.close()
+
+    ended = Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        Thread(target=serve, daemon=True).start()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(InputError, match=rf"RAY\.ADDRESS {address}: no Ray there"):
+            EXECUTORS.load("ray").of(Resources(address=address))
+        ended.set()
 
 
 @pytest.mark.parametrize("asked", [{"cpus": 2.0}, {"gpus": 0.5}, {"cpus": 1e3, "gpus": 1e3}])
