@@ -64,6 +64,7 @@ WORKS: dict[str, tuple[str, list[str]]] = {
     "teacher": ("rminas.teacher", COMMANDS["teacher"][1]),
     "retrain": ("rminas.retrain", COMMANDS["retrain"][1]),
 }
+NO_RESULTS = {"sha256", "device"}  # of files whose tensors are compared; how many threads there were
 SUMMARY, SAID = "summary.json", "said"
 ENDS, FOUND = (SUMMARY, SAID), ("arch", "found", "final", SAID)  # what a user takes from a run
 
@@ -144,11 +145,11 @@ def difference(first: Any, other: Any) -> dict[str, Any]:
 
 
 def leaves_of(tree: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Places in nested dictionaries and lists, and what stands there; without checksums of files, that tell no more."""
+    """Places in nested dictionaries and lists, and what stands there; without what is no result."""
     if isinstance(tree, (dict, list, tuple)):
         for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
             yield from leaves_of(value, (*place, key))
-    elif "sha256" not in place:
+    elif not {*place} & NO_RESULTS:
         yield place, tree
 
 
