@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import kill_trials
+import machine_differences
 import records
 import simulate_cluster
 from paper_tables import TABLES as PAPER_TABLES
@@ -278,6 +279,7 @@ TABLES: dict[str, Callable[[Link], str]] = {
     "papers": lambda link: listing_page(),
     "simulation": lambda link: simulate_cluster.table(),
     "kills": lambda link: kill_trials.table(),
+    "machines": lambda link: machine_differences.table(),
     **{table.name: partial(_page_of, table) for table in PAPER_TABLES if table.page},
 }
 
