@@ -394,7 +394,8 @@ What is below .95 and why: `jacov` and `plain` are noise around one value in NAS
 not correlated there) and `plain` everywhere (weights before a batch norm add 0); params, FLOPs and `l2_norm` of
 NAS-Bench-201 differ since our network does not build edges that cannot reach the output (parameters are equal for all
 257 cells without such edges); published `zen` values take the running variance after two passes, which starts at 1,
-where the paper has the batch's."""
+where the paper has the batch's; `grasp` adds up terms of both signs, so that other weights and another batch tell (how
+far two seeds of ours agree was not measured)."""
 ORDER = """`combined` is 3 log ZiCo + log of the mean field (up to the image) - log of the images' correlation (jacov,
 down to what chance makes) + log det of NASWOT's kernel / images - 0.5 log SNIP. It is the fourth choice:
 the first (log parameters and naswot / B in place of ZiCo) was measured on the NAS-Bench-201 and NAS-Bench-101 samples
