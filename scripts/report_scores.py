@@ -87,6 +87,11 @@ class Measured:
         losses = [self.records[row]["rmi"][: UPDATES + 1] for row in self.trained]  # some trainings were longer
         self.losses = np.array(losses, dtype=np.float64).reshape(len(losses), -1 if losses else 0)
 
+    @property
+    def decides(self) -> bool:
+        """Whether something may be chosen on it: a development set that is not only for one score's reference."""
+        return self.set.development and len(self.set.scores) > 1
+
     def terms(self) -> Values:
         """What `combined` adds up, by the set's own batch, the gradient being that of all of it."""
         batch, scores = self.set.batch_size, self.scores
@@ -126,7 +131,7 @@ def with_interval(scores: np.ndarray, truth: np.ndarray) -> str:
 
 def best_elsewhere(measured: list[Measured], space: str) -> tuple[str, ...]:
     """The sum of log ranks with the highest mean tau on the development sets of the other spaces."""
-    others = [found for found in measured if found.set.development and not found.name.startswith(space)]
+    others = [found for found in measured if found.decides and not found.name.startswith(space)]
 
     def mean(names: tuple[str, ...]) -> float:
         return float(np.mean([_by_ranks(found, names) for found in others]))
@@ -142,7 +147,7 @@ def taus_by_space(measured: list[Measured], tried: list[dict[str, float]]) -> di
     """
     by_space: dict[str, list[np.ndarray]] = {}
     for found in measured:
-        if found.set.development and len(found.scores) > 5 and SURROGATE not in found.accuracy:
+        if found.decides and SURROGATE not in found.accuracy:
             terms = found.terms()
             orders = np.stack([weighted(terms, powers) for powers in tried])
             made = np.mean([taus(orders, truth) for truth in found.accuracy.values()], axis=0)
@@ -189,7 +194,7 @@ def write_report(folder: Path) -> str:
         "",
         CHOICE,
         "",
-        *_taus([m for m in measured if m.set.development and len(m.scores) > 5], []),
+        *_taus([m for m in measured if m.decides], []),
     ]
     if price:
         lines += ["", "## What they cost", "", *_prices(price)]
