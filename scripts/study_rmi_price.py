@@ -446,11 +446,11 @@ INTRODUCTION = f"""Made by `{PROG} page` from the records in [scores/](scores/) 
 teacher's passes, once for all candidates, are left out. "All losses": the negative mean of the logarithms of the losses
 after 1, 2, ... updates. "Smoothed": the prediction of a Gaussian process on graph features that was fitted to these of
 the sample itself; no accuracy is used. Intervals (95 %) are over the architectures; batch and weights are one seed."""
-WORTH = """In short. Alone, the loss is not worth its price where training-free scores are allowed: neither as published nor
-made cheaper is it on the front. Whoever wants it all the same takes a shallow network, counts all losses, and lets a
-predictor smooth them, which costs nothing. Beside `combined` it is worth its price only where an interval of the second
-table is above 0; its power there was chosen with an earlier combination. What it knows is in the representations: the
-third table's cross-entropy, alone or read from the same trainings, tells nothing."""
+WORTH = """In short. Alone, the loss is not worth its price on NAS-Bench-201 where training-free scores are allowed:
+neither as published nor made cheaper is it on the front. Whoever wants it all the same takes a shallow network, counts
+all losses, and lets a predictor smooth them, which costs nothing. Beside `combined` it is worth its price only where an
+interval of the second table is above 0; its power there was chosen with an earlier combination. What it knows is in the
+representations: the third table's cross-entropy, alone or read from the same trainings, tells nothing."""
 ADDED = """Differences of tau, with intervals of the differences (the same resampled cells): an interval that holds 0
 says that the losses may add nothing."""
 SETTINGS_TEXT = """Development cells, none of which is above. What differs from the first row is told; seeds of batch
