@@ -101,6 +101,7 @@ def main() -> None:
 
     from common.drawing import write_figure
     from common.execution.processes import Processes
+    from common.runs import environment
 
     device = pick_device(args.device)
     gpu = device.type == "cuda"
@@ -138,7 +139,8 @@ def main() -> None:
     title = device_title(device)
     made = (
         f"Made by `{PROG}`{' --quick' if args.quick else ''} on {title}, torch {torch.__version__}: batches of "
-        f"{args.batch_size} images of {args.image_size} px, {updates} updates timed, {args.repeat} times."
+        f"{args.batch_size} images of {args.image_size} px, {updates} updates timed, {args.repeat} times; revision "
+        f"{environment(device.type)['revision']}."
     )
     print("\n".join(lines))
     print(f"\n{made}")
@@ -347,7 +349,7 @@ def draw(ways: Sequence[Way], title: str) -> Figure:
     axes.plot(rates.ravel(), rows.repeat(rates.shape[1]), "o", color="#2f5d8a", markersize=3, label="a repetition")
     axes.plot(np.median(rates, axis=1), rows, "|", color="black", markersize=14, label="median")
     axes.set_yticks(rows, [f"{way.name} ({way.width})" for way in ways])
-    axes.invert_yaxis()
+    axes.set_ylim(len(ways) - 0.5, -0.5)
     if rates.max() > 10 * rates.min():
         axes.set_xscale("log")
     else:

@@ -14,7 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import kill_trials
+import machine_differences
 import records
+import simulate_cluster
 from paper_tables import TABLES as PAPER_TABLES
 from paper_tables import PaperTable, listing_page
 from tables_renas import DATASETS, FOUND_201, LABELS, accuracy, on_201, tau
@@ -274,6 +277,9 @@ TABLES: dict[str, Callable[[Link], str]] = {
     "rmi_rankings": rmi_rankings_table,
     "revisions": revisions_table,
     "papers": lambda link: listing_page(),
+    "simulation": lambda link: simulate_cluster.table(),
+    "kills": lambda link: kill_trials.table(),
+    "machines": lambda link: machine_differences.table(),
     **{table.name: partial(_page_of, table) for table in PAPER_TABLES if table.page},
 }
 

@@ -45,6 +45,7 @@ CELLS, UPDATES = 48, 20
 STEPS = (1, 2, 5, 10, 20)
 RESAMPLES = 200
 FULL, BASE = "full", "base"
+BOTH = "combined and RMI"
 
 
 @dataclass(frozen=True)
@@ -231,9 +232,12 @@ def points(measured: Measured) -> list[Point]:
             Point(f"RMI, all losses up to {many}", price_of, logs, "RMI, all losses"),
             Point(f"RMI, all losses up to {many}, smoothed", price_of, smooth, "RMI, all losses, smoothed"),
         ]
-        both = combined + POWER * logs
-        curve = "combined and RMI"
-        found.append(Point(f"combined and RMI, {many}", cost["combined"] + price_of, both, curve))
+        dearer = cost["combined"] + price_of
+        smooth_logs = smooth * logs.std()  # what is predicted is in standard deviations
+        found += [
+            Point(f"combined and RMI, {many}", dearer, combined + POWER * logs, BOTH),
+            Point(f"combined and RMI, {many}, smoothed", dearer, combined + POWER * smooth_logs, f"{BOTH}, smoothed"),
+        ]
     return found
 
 
@@ -294,7 +298,7 @@ def trained(folder: Path) -> Trained:
 def page() -> str:
     measured = Measured(REPORTED, SCORES)
     every = points(measured)
-    lines = ["# What the RMI loss tells, and what it costs", "", INTRODUCTION, ""]
+    lines = ["# What the RMI loss tells, and what it costs", "", INTRODUCTION, "", WORTH, ""]
     lines += ["![tau against GFLOP a candidate](rmi_price.png)", "", *_curve(measured, every), ""]
     lines += ["## What the losses add to `combined`", "", ADDED, "", *_added(measured, every), ""]
     lines += ["## Where the information is", "", SETTINGS_TEXT, "", *_settings(trained(RESULTS)), ""]
@@ -342,7 +346,7 @@ def _added(measured: Measured, every: Sequence[Point]) -> Iterator[str]:
     alone = next(point for point in every if point.title == "combined")
     yield from _table("less `combined` alone", *truths)
     for point in every:
-        if point.curve == "combined and RMI":
+        if point.curve.startswith(BOTH):
             cells = [_said([point.values, alone.values], truth) for truth in truths.values()]
             yield f"| {point.title} | {' | '.join(cells)} |"
 
@@ -387,13 +391,13 @@ def draw(measured: Measured, every: Sequence[Point], made: Trained) -> Figure:
     """Left the reported cells: scores, losses, both, and the front. Right the settings on the development cells."""
     from common.drawing.figures import new_figure
 
-    figure = new_figure(11.5, 4.8, "constrained")
-    left, right = figure.subplots(1, 2, sharex=True)
+    figure = new_figure(13, 4.8, "constrained")
+    left, right = figure.subplots(1, 2)
     truth = _truths(measured)[COLUMN]
     least = min(point.gflop for point in every if point.gflop) / 3  # what costs nothing is drawn here
     heights = np.array([tau(point.values, truth) for point in every])
     curves = dict.fromkeys(point.curve for point in every if point.curve)
-    for color, curve in zip(("#b0b0b0", "#d08a2e", "#7a3b8f", "#2f5d8a"), curves, strict=True):
+    for color, curve in zip(("#b0b0b0", "#d08a2e", "#7a3b8f", "#2f5d8a", "#5aa9c9"), curves, strict=True):
         x, y, errors = [], [], []
         for point, height in zip(every, heights, strict=True):
             if point.curve == curve:
@@ -402,13 +406,12 @@ def draw(measured: Measured, every: Sequence[Point], made: Trained) -> Figure:
                 y.append(height)
                 errors.append((height - low, high - height))
         left.errorbar(x, y, np.transpose(errors), fmt="o-", color=color, markersize=4, capsize=2, label=curve)
-    for point, height in zip(every, heights, strict=True):
+    for place, (point, height) in enumerate(zip(every, heights, strict=True)):
         if not point.curve:
             main = point.title == "combined"
-            left.plot(
-                max(point.gflop, least), height, "*" if main else ".", color="black", markersize=11 if main else 5
-            )
-            shift = (6, -3) if main else (3, 2)
+            mark, size = ("*", 11) if main else (".", 5)
+            left.plot(max(point.gflop, least), height, mark, color="black", markersize=size)
+            shift = (-20, 9) if main else (3, -7 if place % 2 else 2)
             left.annotate(point.title, (max(point.gflop, least), height), shift, fontsize=7, textcoords="offset points")
     steps, taus = [gflop(FULL, step) for step, _, _ in published()], [made_tau for _, made_tau, _ in published()]
     left.plot(steps, taus, "s--", color="#a33", markersize=4, label=f"published loss ({published()[0][2]} other cells)")
@@ -431,7 +434,7 @@ def draw(measured: Measured, every: Sequence[Point], made: Trained) -> Figure:
     )
     right.axhline(kendall_tau(made.combined, made.accuracy), color="black", linestyle=":", label="combined")
     right.set_title(f"{len(made.accuracy)} development cells, all losses up to 1, 2, 5, 10, 20 updates", fontsize=10)
-    right.legend(fontsize=7)
+    right.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     for axes in (left, right):
         axes.set(xscale="log", xlabel="GFLOP a candidate")
     return figure
@@ -443,10 +446,16 @@ INTRODUCTION = f"""Made by `{PROG} page` from the records in [scores/](scores/) 
 teacher's passes, once for all candidates, are left out. "All losses": the negative mean of the logarithms of the losses
 after 1, 2, ... updates. "Smoothed": the prediction of a Gaussian process on graph features that was fitted to these of
 the sample itself; no accuracy is used. Intervals (95 %) are over the architectures; batch and weights are one seed."""
+WORTH = """In short. Alone, the loss is not worth its price on NAS-Bench-201 where training-free scores are allowed:
+neither as published nor made cheaper is it on the front. Whoever wants it all the same takes a shallow network, counts
+all losses, and lets a predictor smooth them, which costs nothing. Beside `combined` it is worth its price only where an
+interval of the second table is above 0; its power there was chosen with an earlier combination. What it knows is in the
+representations: the third table's cross-entropy, alone or read from the same trainings, tells nothing."""
 ADDED = """Differences of tau, with intervals of the differences (the same resampled cells): an interval that holds 0
 says that the losses may add nothing."""
 SETTINGS_TEXT = """Development cells, none of which is above. What differs from the first row is told; seeds of batch
-and weights are one a row. "With `combined`": tau of `combined` and twice the losses, as `combined_rmi` adds them."""
+and weights are one a row. "With `combined`": tau of `combined` and twice the losses, as `combined_rmi` adds them.
+These cells are few: only what has an interval without 0 in "less the first row's" is told apart from the first row."""
 
 
 def main() -> None:

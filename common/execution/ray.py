@@ -24,6 +24,10 @@ LOST = 10  # times that a job is run again because its worker or node was lost
 IN_FLIGHT = 1000  # jobs that wait or run at a time: Ray's scheduler is slow with very many
 LOCAL = "local"
 WAIT_S = 10.0  # for a cluster to answer
+SETTINGS = (
+    b"\4"  # type of the frame that a server of HTTP/2, as Ray's are, begins with, and its client after a greeting
+)
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + SETTINGS + bytes(5)
 
 
 class Ray(Executor):
@@ -147,13 +151,17 @@ def _connect(ray: Any, resources: Resources) -> None:
 
 
 def _knock(address: str) -> None:
-    """Raises OSError where nobody listens: Ray itself would try for minutes."""
+    """Raises OSError where nobody listens, or nobody of Ray's kind: Ray itself would try for ever."""
     if address == "auto":
         place = Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir()), "ray", "ray_current_cluster")
         address = os.environ.get("RAY_ADDRESS") or (place.read_text().strip() if place.is_file() else "")
-    host, _, port = address.rpartition(":")
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     if port.isdecimal() and "/" not in host:
-        socket.create_connection((host, int(port)), WAIT_S).close()
+        with socket.create_connection((host, int(port)), WAIT_S) as peer:
+            if os.environ.get("RAY_USE_TLS", "0") == "0":
+                peer.sendall(HELLO)
+                if peer.recv(9)[3:4] != SETTINGS:
+                    raise OSError("something else answers")
 
 
 _known: dict[str, tuple[Callable[..., Any], Any]] = {}  # of a worker: what was shared last, unpickled once

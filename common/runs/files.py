@@ -36,7 +36,7 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         os.replace(name, path)
     except BaseException as error:
         Path(name).unlink(missing_ok=True)
-        if isinstance(error.__context__, OSError):  # a full disk, about which torch.save has an error of its own
+        if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):  # torch.save's, of a full disk
             raise error.__context__ from None
         raise
     finally:

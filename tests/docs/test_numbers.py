@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import sys
 from collections.abc import Callable
@@ -13,13 +14,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
+import kill_trials  # noqa: E402
 import make_tables  # noqa: E402
 import records  # noqa: E402
 import report_scores  # noqa: E402
 
 RESULTS = ROOT / "docs/results"
 PAGES = sorted(RESULTS.glob("*.md"))
-SLOW = ("scores",)  # draws samples anew
+SLOW = ("scores", "rmi_price")  # draw samples anew
 # Made from run folders that were not kept, as docs/results/README.md says: to be replaced, not to be added to.
 NOT_KEPT = ("bench_renas.md", "bench_rminas_cpu.md", "rminas.md", "rminas_size.md")
 # Numbers that are no results: versions, the best accuracies of the tables, what a budget is.
@@ -92,3 +94,13 @@ def test_no_results_of_a_changed_tree_are_added():
         kept = records.read(file.relative_to(records.RECORDS).as_posix().removesuffix(".jsonl.gz"))
         assert kept.revisions
         assert not any("+" in revision for revision in kept.revisions), file
+
+
+def test_every_command_was_killed_often_enough_and_none_was_wrong():
+    trials = json.loads((RESULTS / "cluster/kills.json").read_text(encoding="utf-8"))
+    assert {command: sum(trial["command"] == command for trial in trials) for command in kill_trials.COMMANDS} == (
+        dict.fromkeys(kill_trials.COMMANDS, 20)
+    )
+    assert sum(trial["killed"] for trial in trials) >= 120
+    assert not any(trial["wrong"] for trial in trials)
+    assert all(trial["revision"] and "+" not in trial["revision"] for trial in trials)

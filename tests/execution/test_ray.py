@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -28,7 +31,7 @@ from rminas.cli import main  # noqa: E402
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from kill_trials import write_inputs  # noqa: E402
+from kill_trials import COMMANDS, contents, write_inputs  # noqa: E402
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,12 +66,46 @@ def cluster(_path: None, notes: Path) -> Iterator[Cluster]:
     made.shutdown()
 
 
-@pytest.mark.parametrize("address", ["auto", "127.0.0.1:9", "nowhere"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "auto",
+        "127.0.0.1:9",
+        "nowhere",
+        "ray://127.0.0.1:9",
+        "127.0.0.1:99999999",
+        "\u00e9" * 99 + ".:1",
+        "::::",
+        "[::1]:9",
+    ],
+)
 def test_a_cluster_that_is_not_there_is_one_line(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")  # of one that has ended, for auto
-    with pytest.raises(InputError, match=rf"RAY\.ADDRESS {address}: no Ray there") as caught:
+    with pytest.raises(InputError, match=rf"RAY\.ADDRESS {re.escape(address)}: no Ray there") as caught:
         EXECUTORS.load("ray").of(Resources(address=address))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", None])
+def test_a_port_at_which_something_else_listens_is_one_line(answer: bytes | None, monkeypatch: pytest.MonkeyPatch):
+    """Which hangs up, is a web server, or says nothing."""
+    monkeypatch.setattr("common.execution.ray.WAIT_S", 0.5)
+
+    def serve() -> None:
+        peer, _ = server.accept()
+        if answer is None:
+            ended.wait(10)
+        else:
+            peer.sendall(answer)
+        peer.close()
+
+    ended = Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        Thread(target=serve, daemon=True).start()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(InputError, match=rf"RAY\.ADDRESS {address}: no Ray there"):
+            EXECUTORS.load("ray").of(Resources(address=address))
+        ended.set()
 
 
 @pytest.mark.parametrize("asked", [{"cpus": 2.0}, {"gpus": 0.5}, {"cpus": 1e3, "gpus": 1e3}])
@@ -160,6 +197,24 @@ def test_a_ranking_has_the_results_of_processes(cluster: Cluster, tmp_path: Path
     words = ("--rank", "40", "--evaluators", "rmi,params", "EXECUTOR")
     made = run(tmp_path, "made", *words, "ray", "RAY.ADDRESS", cluster.address)
     assert results(made) == results(run(tmp_path, "other", *words, "processes"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["renas", "compare"])
+def test_seeds_and_comparisons_have_the_results_of_one_machine(
+    cluster: Cluster, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+):
+    module, words = COMMANDS[name]
+    command = importlib.import_module(module).main
+    found = []
+    for folder, more in (("here", []), ("there", ["--executor", "ray", "--ray_address", cluster.address])):
+        write_inputs(tmp_path / folder)
+        monkeypatch.chdir(tmp_path / folder)
+        command([*words, *more])
+        found.append(contents(tmp_path / folder / "out"))
+    here, there = found
+    assert here.keys() == there.keys()
+    assert [file for file in here if here[file] != there[file]] == []
 
 
 @pytest.mark.slow

@@ -24,7 +24,12 @@ from PIL import Image
 
 from common.benchmarks.nasbench101.tfrecord import write_records
 from common.cli import run_command
+from common.errors import InputError
 from common.networks.teachers import build_teacher
+from common.runs.config import nested
+from common.runs.folder import leaves
+from rminas.config import Config, read_config
+from rminas.retrain_config import RetrainConfig, read_retrain_config
 
 GENOTYPE = (
     "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('skip_connect', 0), ('sep_conv_3x3', 1), "
@@ -192,6 +197,26 @@ def test_settings_of_a_search(tmp_path: Path, key: str, value: str):
     check(tmp_path, ("rminas", ["--cfg", "@c.yaml", key, value], files))
 
 
+NO_NUMBERS = ("words", "nan", "inf", "-inf", "1e400", h.LONG, "-" + h.LONG, "[1]", "{a: 1}", "")
+
+
+@pytest.mark.parametrize("config", [Config, RetrainConfig])
+def test_no_key_of_a_number_takes_what_is_none(config: type):
+    read = read_config if config is Config else read_retrain_config
+    numbers = {key: default for key, default in leaves(nested(config())).items() if not isinstance(default, str)}
+    assert len(numbers) > 20
+    accepted = []
+    for key, default in numbers.items():
+        read(None, [(key, str(default))])  # it is a key
+        for value in NO_NUMBERS:
+            try:
+                read(None, [(key, value)])
+            except InputError:
+                continue
+            accepted.append((key, value[:20]))
+    assert not accepted
+
+
 RETRAIN_SETTINGS = [
     ("TRAIN.LAYERS", "1000000"),
     ("TRAIN.LAYERS", "2"),
@@ -313,6 +338,9 @@ RMINAS_FLAGS: list[tuple[str, list[Any]]] = [
     ("rminas", ["--cfg", "nb201_digits", "SEEDS"]),
     ("rminas", ["--cfg", "nb201_digits", "--rank", "4", "--evaluators", "params", "BENCHMARK.ZERO_COST", "/dev/zero"]),
     ("teacher", ["--epochs", "0"]),
+    ("teacher", ["--epochs", "1000000000000"]),
+    ("teacher", ["--batch_size", "1000000000000"]),
+    ("teacher", ["--warmup_epochs", "1000000000000"]),
     ("teacher", ["--lr", "nan", "--epochs", "1"]),
     ("teacher", ["--batch_size", "1"]),
     ("teacher", ["--warmup_epochs", "10"]),

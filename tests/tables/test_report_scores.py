@@ -25,7 +25,7 @@ def measured(name: str, ordered_by: str) -> Any:
     rng = np.random.default_rng(sorted(SETS).index(name))
     terms = {term: rng.normal(size=40) for term in TERMS}
     accuracy = dict.fromkeys(SETS[name].columns, 90 + terms[ordered_by])
-    return SimpleNamespace(set=SETS[name], accuracy=accuracy, scores=dict.fromkeys(range(9)), terms=lambda: terms)
+    return SimpleNamespace(set=SETS[name], accuracy=accuracy, decides=SETS[name].development, terms=lambda: terms)
 
 
 def test_taus_are_kendalls():
