@@ -76,7 +76,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
         summary = read_json(folder / SUMMARY)
     except InputError as error:
         raise InputError(f"{error}: not the folder of a finished run") from None
-    if not isinstance(summary, dict) or not isinstance(summary.get("method"), str):
+    if not isinstance(summary, dict):
         raise InputError(f"{folder / SUMMARY} is no summary; repair or remove it")
     return summary
 

@@ -109,7 +109,7 @@ def _made_section(folder: Path, name: str) -> str:
 
 def _title(summary: Mapping[str, Any]) -> str:
     where = summary.get("title") or summary.get("space") or ""
-    return f"{summary.get('method', 'run')}: {where}, {summary.get('dataset') or summary.get('report') or ''}"
+    return f"{summary['method']}: {where}, {summary.get('dataset') or summary.get('report') or ''}"
 
 
 def _about(summary: Mapping[str, Any]) -> str:
