@@ -54,7 +54,7 @@ def draw_predictions(experiment: Experiment, record: dict[str, Any], scores: np.
     tested[record["trained"]] = False
     # A few degenerate architectures at chance level must not squeeze all others into a corner.
     low, top = np.percentile(report.values[tested], [5, 100]) if tested.any() else (0.0, 0.0)
-    shown = tested & (report.values >= low)
+    shown = tested & (report.values >= low) & np.isfinite(scores)  # a training that diverged has scores that are not
     if shown.sum() > HEXBIN_FROM:
         bins = axes.hexbin(
             report.values[shown], scores[shown], gridsize=70, bins="log", mincnt=1, cmap="viridis", rasterized=True
