@@ -20,6 +20,7 @@ class ScikitPredictor(Predictor):
 
     encoding = "graph"
     model: Any
+    _score: Callable[[np.ndarray], np.ndarray] | None = None  # `scorer`'s, made when the model is first asked
 
     @abstractmethod
     def build_model(self, random_state: int) -> Any:
@@ -34,6 +35,7 @@ class ScikitPredictor(Predictor):
     ) -> None:
         self.model = self.build_model(int(rng.integers(2**32)))
         self.model.fit(features, normal_scores(values))
+        self._score = None
         on_step(1.0, np.nan)
 
     def predict(self, features: np.ndarray) -> np.ndarray:
@@ -42,9 +44,13 @@ class ScikitPredictor(Predictor):
             features = np.ascontiguousarray(features, dtype=np.float32)
         known = np.isfinite(features).all(axis=1)
         scores = np.full(len(features), np.nan)
-        scores[known] = by_blocks(self.scorer(), features if known.all() else features[known], BLOCK)
+        self._score = self._score or self.scorer()
+        scores[known] = by_blocks(self._score, features if known.all() else features[known], BLOCK)
         return scores
 
     def scorer(self) -> Callable[[np.ndarray], np.ndarray]:
         """What gives the scores (m,) of features (m, D), float32 and finite, as the model does."""
         return self.model.predict
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_score": None}  # a function that other processes make for themselves

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from threading import Barrier
 from typing import Any
 
@@ -280,3 +281,16 @@ def test_boosting_is_the_mean_of_models_that_draw_differently():
 def test_impossible_ensembles_are_refused(names, said):
     with pytest.raises(InputError, match=said):
         make_predictor("ensemble", members=names)
+
+
+@pytest.mark.parametrize("name", ["boosting", "extra_trees"])
+def test_trees_that_are_fitted_anew_or_sent_elsewhere_score_as_fresh_ones(name: str):
+    features = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
+    first, fresh = make_predictor(name).predictor, make_predictor(name).predictor
+    first.fit(features, features[:, 0], np.random.default_rng(1))
+    first.predict(features)
+    first.fit(features, -features[:, 1], np.random.default_rng(2))
+    fresh.fit(features, -features[:, 1], np.random.default_rng(2))
+    expected = fresh.predict(features)
+    np.testing.assert_array_equal(first.predict(features), expected)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(first)).predict(features), expected)
