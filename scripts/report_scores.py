@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
@@ -122,11 +123,22 @@ def tau(scores: np.ndarray, truth: np.ndarray) -> float:
 
 
 def with_interval(scores: np.ndarray, truth: np.ndarray) -> str:
-    """Kendall tau and, by resampling the architectures, the 95 % interval."""
-    rng, count = rng_for(0, "bootstrap"), len(truth)
-    again = [tau(scores[rows], truth[rows]) for rows in (rng.integers(count, size=count) for _ in range(RESAMPLES))]
+    """Kendall tau and its interval."""
+    return "{:.3f} ({:.2f} to {:.2f})".format(*spread_of([scores], truth))
+
+
+def spread_of(scores: Sequence[np.ndarray], truth: np.ndarray) -> tuple[float, float, float]:
+    """Tau of the first values, less that of the second where there are two, and the 95 % interval over architectures,
+    which are resampled."""
+
+    def value(rows: np.ndarray) -> float:
+        taus = [tau(score[rows], truth[rows]) for score in scores]
+        return taus[0] - (taus[1] if len(taus) > 1 else 0.0)
+
+    rng, n = rng_for(0, "bootstrap"), len(truth)
+    again = [value(rng.integers(n, size=n)) for _ in range(RESAMPLES)]
     low, high = np.nanquantile(again, (0.025, 0.975))
-    return f"{tau(scores, truth):.3f} ({low:.2f} to {high:.2f})"
+    return value(np.arange(n)), float(low), float(high)
 
 
 def best_elsewhere(measured: list[Measured], space: str) -> tuple[str, ...]:

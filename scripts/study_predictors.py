@@ -39,6 +39,7 @@ from common.metrics import (
     normal_scores,
     precision_at,
     regret_at,
+    with_spread,
 )
 from common.predictors import Predictor, make_predictor
 from common.predictors.ensemble import Ensemble
@@ -406,8 +407,7 @@ def overview() -> str:
 
 def spread(values: list[float]) -> str:
     """Mean and sample standard deviation, if there is one."""
-    mean, std = mean_std(values)
-    return f"{mean:.3f} +- {std:.3f}" if len(values) > 1 else f"{mean:.3f}"
+    return with_spread(*mean_std(values), len(values), 3)
 
 
 def noise() -> str:

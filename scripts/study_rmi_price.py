@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from report_scores import OTHERS, PASS, Measured, tau
+from report_scores import OTHERS, PASS, Measured, spread_of, tau, with_interval
 from study_scores import RESULTS as SCORES
 from study_scores import SETS, flops_of, load_table, revision, rmi_context, sample_rows
 
@@ -25,7 +25,6 @@ from common.errors import InputError
 from common.metrics import kendall_tau, pareto_front
 from common.predictors import make_predictor
 from common.runs import RunFolder, environment, write_atomic, write_json
-from common.seeds import rng_for
 from common.spaces import make_space
 
 if TYPE_CHECKING:
@@ -43,7 +42,6 @@ REPORTED, DEVELOPMENT = "nb201", "nb201_dev"
 COLUMN = "cifar10_test_200"
 CELLS, UPDATES = 48, 20
 STEPS = (1, 2, 5, 10, 20)
-RESAMPLES = 200
 FULL, BASE = "full", "base"
 BOTH = "combined and RMI"
 
@@ -248,22 +246,10 @@ def published() -> list[tuple[int, float, int]]:
     return [(int(step), row["kendall_tau"], row["n"]) for (_, _, step), row in named]
 
 
-def spread_of(scores: Sequence[np.ndarray], truth: np.ndarray) -> tuple[float, float, float]:
-    """Tau of the first values, less that of the second where there are two, and the 95 % interval over cells."""
-
-    def value(rows: np.ndarray) -> float:
-        taus = [tau(score[rows], truth[rows]) for score in scores]
-        return taus[0] - (taus[1] if len(taus) > 1 else 0.0)
-
-    rng, n = rng_for(0, "bootstrap"), len(truth)
-    again = [value(rng.integers(n, size=n)) for _ in range(RESAMPLES)]
-    low, high = np.nanquantile(again, (0.025, 0.975))
-    return value(np.arange(n)), float(low), float(high)
-
-
 def _said(scores: Sequence[np.ndarray], truth: np.ndarray) -> str:
-    form = "{:+.3f} ({:+.2f} to {:+.2f})" if len(scores) > 1 else "{:.3f} ({:.2f} to {:.2f})"
-    return form.format(*spread_of(scores, truth))
+    if len(scores) == 1:
+        return with_interval(scores[0], truth)
+    return "{:+.3f} ({:+.2f} to {:+.2f})".format(*spread_of(scores, truth))
 
 
 @dataclass(frozen=True)
@@ -295,13 +281,19 @@ def trained(folder: Path) -> Trained:
 # the page ----------------------------------------------------------------------------------------------------------
 
 
-def page() -> str:
+@cache
+def shown() -> tuple[Measured, list[Point], Trained]:
+    """What page and figure are made from: the reported cells, what orders them, and the development cells."""
     measured = Measured(REPORTED, SCORES)
-    every = points(measured)
+    return measured, points(measured), trained(RESULTS)
+
+
+def page() -> str:
+    measured, every, made = shown()
     lines = ["# What the RMI loss tells, and what it costs", "", INTRODUCTION, "", WORTH, ""]
     lines += ["![tau against GFLOP a candidate](rmi_price.png)", "", *_curve(measured, every), ""]
     lines += ["## What the losses add to `combined`", "", ADDED, "", *_added(measured, every), ""]
-    lines += ["## Where the information is", "", SETTINGS_TEXT, "", *_settings(trained(RESULTS)), ""]
+    lines += ["## Where the information is", "", SETTINGS_TEXT, "", *_settings(made), ""]
     return "\n".join(lines)
 
 
@@ -469,8 +461,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.part == "page":
         write_atomic(RESULTS.with_suffix(".md"), lambda out: out.write(page().encode()))
-        measured = Measured(REPORTED, SCORES)
-        save_figure(draw(measured, points(measured), trained(RESULTS)), RESULTS)
+        save_figure(draw(*shown()), RESULTS)
         return
     if args.data is None:
         raise InputError("--data names the folder of images, teacher and tables")

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from folds import out_of_fold
 from publish_results import publish
 
 from common.benchmarks import load_benchmark
@@ -149,14 +150,9 @@ def place(found: Sequence[str], table: BenchmarkTable, folds: int = 5) -> dict[s
     assert space is not None
     archs, truth = [table.arch(row) for row in range(len(table))], column.values
 
-    def learnt(rows: np.ndarray, asked: Sequence[Any]) -> np.ndarray:
-        return make_predictor("gp").fit(archs=[archs[r] for r in rows], values=truth[rows], space=space).predict(asked)
-
-    fold, others = np.arange(len(archs)) % folds, np.empty(len(archs))
-    for left_out in range(folds):
-        asked = np.flatnonzero(fold == left_out)
-        others[asked] = learnt(np.flatnonzero(fold != left_out), [archs[row] for row in asked])
-    values = learnt(np.arange(len(archs)), [space.parse(text) for text in found])
+    others = out_of_fold(space, space.to_codes(archs), truth, np.arange(len(archs)) % folds)
+    ranker = make_predictor("gp").fit(archs=archs, values=truth, space=space)
+    values = ranker.predict([space.parse(text) for text in found])
     return {"table": table.source.title, "column": column.name, "architectures": len(archs), "predictor": "gp",
         "kendall_tau": kendall_tau(others, truth), "better_than": [float((others < value).mean()) for value in values],
         "environment": environment("cpu")}  # fmt: skip

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from folds import out_of_fold
 from publish_results import without_machine_paths
 
 from common.benchmarks import load_benchmark
@@ -39,6 +40,7 @@ DEVELOPMENT_SEEDS, DEVELOPMENT_BUDGET, SHOWN = range(100, 120), 100, (40, 60, 80
 REPORT_SEEDS, BUDGET = range(20), 150
 PAPER_BUDGET = 434  # ReNAS's own: 424 to train on, 10 proposed. Active search has long found what there is to find
 PAPER_STRATEGIES, PAPER_SEEDS = ("random", "evolution", "local", "renas"), range(10)
+FOLDS = 5  # of a table, each ordered by a predictor that has learnt the others
 KEPT_EVERY = 10  # of a committed curve; the plots show all of it
 
 
@@ -290,27 +292,14 @@ def publish_ceiling(key: str, data: Path) -> None:
     shared = _shared(REPORTED[key], data)
     pool = Pool.of_table(shared["table"])
     label, reported = (column.values[pool.rows] for column in (shared["columns"].label, shared["columns"].report))
-    orders = {"predicted": out_of_fold(pool, label)}
+    fold = rng_for(0, "folds").permutation(len(pool)) % FOLDS
+    orders = {"predicted": out_of_fold(pool.space, pool.codes, label, fold)}
     if shared["columns"].label.name != shared["columns"].report.name:
         orders["reported"] = reported
     best = np.argsort(-label, kind="stable")[:5]
     made = {name: [int(1 + np.sum(order > order[index])) for index in best] for name, order in orders.items()}
     summary = without_machine_paths({"pool": len(pool), **made, "environment": environment("cpu")})
     write_atomic(RESULTS / f"{key}_ceiling.json", lambda out: out.write(_compact(summary).encode()))
-
-
-def out_of_fold(pool: Pool, labels: np.ndarray, folds: int = 5) -> np.ndarray:
-    """(N,) scores of a pool's members by a Gaussian process that has not learnt their own labels (N,)."""
-    ranker = make_predictor("gp")
-    predictor, encoding = ranker.predictor, ranker.encoding
-    features = encoding.encode(pool.space, pool.codes)
-    predictor.groups = encoding.groups(pool.space)
-    fold = rng_for(0, "folds").permutation(len(pool)) % folds
-    scores = np.empty(len(pool))
-    for number in range(folds):
-        predictor.fit(features[fold != number], labels[fold != number], rng_for(number, "predictor"))
-        scores[fold == number] = predictor.predict(features[fold == number])
-    return scores
 
 
 def _shared(table: Table, data: Path) -> dict[str, Any]:

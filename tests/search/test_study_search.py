@@ -84,11 +84,12 @@ def test_out_of_fold_scores_follow_the_others_labels_and_never_the_own() -> None
     space = make_space("macro")
     pool = Pool(space, space.sample_distinct(60, np.random.default_rng(0)))
     labels = pool.codes.sum(1).astype(float)  # what a process on counts learns at once
-    scores = study.out_of_fold(pool, labels)
+    fold = np.arange(60) % 5
+    scores = study.out_of_fold(space, pool.codes, labels, fold)
     assert np.corrcoef(scores, labels)[0, 1] > 0.8
     wrong = labels.copy()
     wrong[7] = -1000.0
-    again = study.out_of_fold(pool, wrong)
+    again = study.out_of_fold(space, pool.codes, wrong, fold)
     assert abs(again[7] - scores[7]) < 1e-6  # the folds do not depend on labels: its own is in none it is scored by
     assert (again != scores).any()
 
