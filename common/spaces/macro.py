@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -144,7 +145,7 @@ class Macro(ChoiceSpace[MacroArch], TensorSpace[MacroArch]):
 
     def costs(self, codes: np.ndarray) -> Costs:
         """Per vertex of the chain; input and output cost nothing, stem and head belong to the whole (`total_costs`)."""
-        flop_of, param_of = self._layer_costs()
+        flop_of, param_of = self._layer_costs
         layers = np.arange(NUM_LAYERS)
         flops = np.zeros((len(codes), 1, self.num_vertices), dtype=np.int64)
         params = np.zeros_like(flops)
@@ -160,6 +161,7 @@ class Macro(ChoiceSpace[MacroArch], TensorSpace[MacroArch]):
         params = stem + 2 * self.channels + head + 2 * HEAD_CHANNELS + classifier + self.num_classes
         return cell.flops.sum((1, 2)) + flops, cell.params.sum((1, 2)) + params
 
+    @cached_property
     def _layer_costs(self) -> tuple[np.ndarray, np.ndarray]:
         """FLOPs and parameters (8, 3) of every operation at every layer."""
         flops, params = np.zeros((2, NUM_LAYERS, len(OPS)), dtype=np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import ClassVar, NamedTuple
 
@@ -231,23 +232,29 @@ class MBConvSpace(ChoiceSpace[Chain]):
     # costs and blocks ------------------------------------------------------------------------------------------
 
     def total_costs(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        layers, rest = self._costs
+        flops, params = layers[:, np.arange(self.code_length), codes].sum(-1) + rest[:, None]
+        return flops, params
+
+    @cached_property
+    def _costs(self) -> tuple[np.ndarray, np.ndarray]:
+        """FLOPs and parameters (2, layers, CHOICES) of every choice at every layer, and (2,) of all that is fixed."""
         plan, side = self.plan, halved(self.image_size)
         stem = 27 * plan.stem
-        totals = np.array([stem * side**2, stem + 2 * plan.stem]) + plan.first.costs(side)
-        tables = np.zeros((2, self.code_length, CHOICES), dtype=np.int64)
+        rest = np.array([stem * side**2, stem + 2 * plan.stem]) + plan.first.costs(side)
+        layers = np.zeros((2, self.code_length, CHOICES), dtype=np.int64)
         for layer, (place, width_in, stride, stage) in enumerate(plan.layers()):
             for choice, candidate in enumerate(self.candidates(place)):
                 if candidate:
-                    tables[:, layer, choice] = stage.block(width_in, stride, *candidate).costs(side)
+                    layers[:, layer, choice] = stage.block(width_in, stride, *candidate).costs(side)
             side = halved(side, stride)
         expand, mix = plan.stages[-1].width * plan.expand, plan.expand * plan.mix
         classifier = (plan.mix or plan.expand) * self.num_classes
-        totals += [
+        rest += [
             expand * side**2 + mix + classifier,
             expand + 2 * plan.expand + mix + classifier + self.num_classes,
         ]
-        flops, params = tables[:, np.arange(self.code_length), codes].sum(-1) + totals[:, None]
-        return flops, params
+        return layers, rest
 
     def blocks(self, arch: Chain) -> list[list[Block]]:
         """The blocks of every stage that are there."""
