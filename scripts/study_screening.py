@@ -20,14 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from folds import out_of_fold
+from folds import place
 from publish_results import publish
 
 from common.benchmarks import load_benchmark
-from common.benchmarks.table import BenchmarkTable
 from common.cli import OneLineParser, run_program
 from common.errors import InputError
-from common.metrics import bootstrap_interval, kendall_tau, mean_std, number, with_spread
+from common.metrics import bootstrap_interval, mean_std, number, with_spread
 from common.runs import environment, write_atomic, write_json
 
 PROG = "python scripts/study_screening.py"
@@ -135,27 +134,8 @@ def baselines(name: str, data: Path) -> None:
         write_json(RESULTS / f"{name}_jacov_params.json", jacov_params(COLUMNS[name]))
     if name in LIKE and (summary := _summary(f"{name}_screening")):
         found = [run["found"]["arch"] for run in summary["runs"]]
-        write_json(RESULTS / f"{name}_place.json", place(found, load_benchmark(data / LIKE[name])))
-
-
-def place(found: Sequence[str], table: BenchmarkTable, folds: int = 5) -> dict[str, Any]:
-    """Where a predictor that learnt a table's trained architectures places others among these.
-
-    better_than: the share of the table's architectures that are predicted to be worse, each having been left out for
-    that; kendall_tau: of these predictions and the accuracies.
-    """
-    from common.predictors import make_predictor
-
-    space, (column,) = table.space, [*table.columns.values()]
-    assert space is not None
-    archs, truth = [table.arch(row) for row in range(len(table))], column.values
-
-    others = out_of_fold(space, space.to_codes(archs), truth, np.arange(len(archs)) % folds)
-    ranker = make_predictor("gp").fit(archs=archs, values=truth, space=space)
-    values = ranker.predict([space.parse(text) for text in found])
-    return {"table": table.source.title, "column": column.name, "architectures": len(archs), "predictor": "gp",
-        "kendall_tau": kendall_tau(others, truth), "better_than": [float((others < value).mean()) for value in values],
-        "environment": environment("cpu")}  # fmt: skip
+        made = place(found, load_benchmark(data / LIKE[name])) | {"environment": environment("cpu")}
+        write_json(RESULTS / f"{name}_place.json", made)
 
 
 def jacov_params(column: str, draws: int = 1000, size: int = 60) -> dict[str, Any]:

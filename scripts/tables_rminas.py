@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -81,11 +81,16 @@ class SearchRun:
 
 @dataclass(frozen=True)
 class RmiRun:
-    """A search of RMI-NAS by a config. paths: its keys that name data files, relative to the data folder."""
+    """A search of RMI-NAS by a config. paths: its keys that name data files, relative to the data folder.
+
+    What judges the result (`BENCHMARK`) is no setting of the search: evaluations that were kept beside one table are
+    gone on with beside another, and only summaries by the run's own table are kept.
+    """
 
     name: str
     config: str
     paths: Mapping[str, str]
+    settings: Mapping[str, Any] = field(default_factory=dict)
     seeds: int = 3
     first: int = 7
 
@@ -101,7 +106,7 @@ class RmiRun:
         from rminas.api import CONFIG_FILE, FREE
         from rminas.config import load_config
 
-        options = {key: str(data / path) for key, path in self.paths.items()}
+        options = {**self.settings, **{key: str(data / path) for key, path in self.paths.items()}}
         options |= {"NAME": Path(self.name).name, "OUT_DIR": str((runs / self.name).parent)}
         with RunFolder.open(runs / self.name, nested(load_config(self.config, **options)), CONFIG_FILE, FREE) as folder:
             there = {(record["seed"], record["index"]) for record in folder.records()}
@@ -120,16 +125,17 @@ class RmiRun:
 
         try:
             config = yaml.safe_load((folder / CONFIG_FILE).read_text())
-            config = {key: value for key, value in config.items() if key not in FREE}
+            judge = Path(config["BENCHMARK"]["PATH"]).name
+            config = {key: value for key, value in config.items() if key not in (*FREE, "BENCHMARK")}
             config["inputs"] = json.loads((folder / INPUTS_FILE).read_text())
             whole = (folder / "evaluations.jsonl").read_text().split("\n")[:-1]  # it may be written to at this moment
             lines = [{**json.loads(line), "environment": environment} for line in whole]
-        except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
+        except (OSError, ValueError, AttributeError, LookupError, TypeError, yaml.YAMLError) as error:
             raise InputError(f"{folder} is not the folder of a search of RMI-NAS ({error})") from None
-        if (folder / "summary.json").exists():
+        if (folder / "summary.json").exists() and judge == Path(self.paths["BENCHMARK__PATH"]).name:
             summary = json.loads((folder / "summary.json").read_text())
-            environment = summary["environment"]
-            lines += [{**run, "seconds": run["search_s"], "environment": environment} for run in summary["runs"]]
+            told = {"benchmark": summary["benchmark"], "environment": summary["environment"]}
+            lines += [{**run, "seconds": run["search_s"], **told} for run in summary["runs"]]
         return config, lines
 
 
@@ -166,17 +172,6 @@ PUBLISHED: dict[str, tuple[Published, float | None]] = {
     "FairNAS": ({"cifar10": (93.23, 0.18), "cifar100": (71.00, 1.46), "imagenet16_120": (42.19, 0.31)}, 9845.0),
 }
 BEST = {"cifar10": 94.37, "cifar100": 73.51, "imagenet16_120": 47.31}
-# DARTS space, CIFAR-10: GPU days of the search, test error (%) as its paper has it, and retrained by one recipe.
-DARTS = {
-    "AmoebaNet-B": ("3150", "2.55 ± 0.05", ""),
-    "NASNet-A": ("1800", "2.65", ""),
-    "DARTS (1st)": ("0.4", "3.00 ± 0.14", "2.75"),
-    "DARTS (2nd)": ("1", "2.76 ± 0.09", "2.60"),
-    "SNAS": ("1.5", "2.85 ± 0.02", "2.68"),
-    "PC-DARTS": ("1", "2.57 ± 0.07", "2.71 ± 0.11"),
-    "FairDARTS-D": ("0.4", "2.54 ± 0.05", "2.71"),
-    "RMI-NAS": ("0.08", "", "2.64 ± 0.04"),
-}
 
 # Runs --------------------------------------------------------------------------------------------------------------
 
@@ -199,7 +194,7 @@ PUBLISHED_SEARCH = RmiRun(
     {
         "DATA__PATH": "cifar/cifar10_subset.npz",
         "TEACHER__WEIGHTS": "teachers/resnet20_cifar10.th",
-        "BENCHMARK__PATH": "nasbench201/accuracy.csv",
+        "BENCHMARK__PATH": NB201,
     },
 )
 
@@ -277,14 +272,14 @@ def _nb201_rows() -> Iterator[tuple[str, str, dict[str, str]]]:
     for title, member in (("active search with a predictor", "active"), ("regularised evolution", "evolution")):
         cells, cost = {}, ""
         for dataset in DATASETS:
-            summary = _summary(f"search/nasbench201_{dataset.removesuffix('_120')}_q150")
+            summary = read_summary(f"search/nasbench201_{dataset.removesuffix('_120')}_q150")
             if summary is not None:
                 cells[dataset] = _cell(summary["members"][member]["final_report"], None)
                 cost = f"{summary['budget']} cells, 200 epochs"
         yield title, cost, cells
     screened = {}
     for dataset in DATASETS:
-        summary = _summary(f"screening/nb201_{dataset.removesuffix('_120')}_screening")
+        summary = read_summary(f"screening/nb201_{dataset.removesuffix('_120')}_screening")
         if summary is not None:
             screened[dataset] = _cell([run["found"]["test_acc"] for run in summary["runs"]], None)
     if screened:
@@ -321,19 +316,6 @@ def published_page() -> str:
             "",
             f"Found: {spread(found, 2) or 'nothing yet'}{of}; {len(kept.records)} of {PUBLISHED_SEARCH.seeds} seeds "
             f"are finished, {begun} begun ({len(kept.evaluations)} evaluations are kept in all).",
-        ]
-    )
-
-
-def darts_page() -> str:
-    lines = head("method", "GPU days, published", "test error %, its own paper", "test error %, retrained in the paper")
-    lines += [row(method, *cells) for method, cells in DARTS.items()]
-    return "\n".join(
-        [
-            *lines,
-            "",
-            "All cited. A genotype was searched here on networks cut to a few channels and updates only, which says "
-            "nothing; retraining one takes 600 epochs on a GPU (`python -m rminas.retrain`).",
         ]
     )
 
@@ -405,7 +387,7 @@ def _costs() -> Iterator[tuple[str, ...]]:
             seconds = statistics.mean(record["seconds"] for record in kept.records)
             found = spread(after(kept, 100, "cifar10"), 2)
             yield title, f"{seconds:.2f}", "0", "100, 12", f"{trained * 100 * 12:,.0f}", found
-    summary = _summary("search/nasbench201_cifar10_q150")
+    summary = read_summary("search/nasbench201_cifar10_q150")
     if summary is not None:
         for member, title in (("active", "active search with a predictor"), ("evolution", "regularised evolution")):
             found, budget = summary["members"][member], summary["budget"]
@@ -417,7 +399,7 @@ def _costs() -> Iterator[tuple[str, ...]]:
 def _rmi_searches() -> dict[str, Lines]:
     """Finished seeds of the searches of RMI-NAS, by title."""
     others = {
-        title: (_summary(f"rminas/search_{file}") or {"runs": []})["runs"]
+        title: (read_summary(f"rminas/search_{file}") or {"runs": []})["runs"]
         for title, file in (
             ("RMI-NAS, 60 of 150 updates", "nb201_60updates"),
             ("RMI-NAS, raced, with size", "nb201_cifar10_fast"),
@@ -430,6 +412,7 @@ def _updates(runs: Lines) -> float:
     return statistics.mean(run["updates"] for run in runs)
 
 
-def _summary(name: str) -> dict[str, Any] | None:
+def read_summary(name: str) -> dict[str, Any] | None:
+    """A committed summary of docs/results; None where it is not."""
     file = RESULTS / f"{name}.json"
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None

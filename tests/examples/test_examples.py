@@ -227,3 +227,23 @@ def test_own_network(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     params, rmi = (line.split(":")[1].split() for line in out.splitlines())
     assert float(params[0]) < float(params[1])
     assert all(float(value) < 0 for value in rmi)  # minus a loss
+
+
+def test_the_ofa_part_holds_what_the_predictor_knows_and_is_closed(monkeypatch: pytest.MonkeyPatch):
+    import numpy as np
+
+    from common.benchmarks.ofa import features_of
+    from common.errors import InputError
+    from common.seeds import rng_for
+    from common.spaces import make_space
+
+    monkeypatch.chdir(ROOT)
+    part, whole = make_space("examples/ofa_space.py:OfaPart"), make_space("mobilenet")
+    archs = part.sample_distinct(20, rng_for(0, "part"))
+    assert all(np.isfinite(features_of(arch, 224)).all() for arch in (*archs, *part.neighbours(archs[0])))
+    others = whole.sample_distinct(200, rng_for(0, "whole"))
+    known = [np.isfinite(features_of(arch, 224)).all() for arch in others]
+    assert known == [not part.fault(arch.layers) for arch in others]
+    assert 0 < sum(known) < 200
+    with pytest.raises(InputError, match="OFA has no stage"):
+        part.parse(whole.format(others[known.index(False)]))

@@ -21,6 +21,8 @@ import make_tables  # noqa: E402
 import paper_tables  # noqa: E402
 import records  # noqa: E402
 import reproduce  # noqa: E402
+import tables_chains  # noqa: E402
+import tables_darts  # noqa: E402
 import tables_renas  # noqa: E402
 import tables_rminas  # noqa: E402
 
@@ -135,7 +137,7 @@ def test_the_list_has_every_table_with_data_time_state_and_command(capsys: pytes
     for table in paper_tables.TABLES:
         block = said[said.index(f"{table.name} (") :].split("\n    ")
         assert table.title in block[0]
-        assert any(block[1].startswith(state) for state in ("reproduced", "cited", "not yet", "beyond"))
+        assert any(block[1].startswith(state) for state in ("reproduced", "cited", "begun", "not yet", "beyond"))
         assert block[2].startswith("needs ")
     assert "scripts/reproduce.py renas-tau\n" in said
 
@@ -192,6 +194,20 @@ def test_a_search_of_hours_is_taken_over_and_gone_on_with(kept: Path, tmp_path: 
     assert began[0]["RNG_SEED"] == 7
 
 
+def test_only_a_summary_by_the_runs_own_table_is_kept(kept: Path, tmp_path: Path):
+    run = replace(tables_rminas.PUBLISHED_SEARCH, paths={"BENCHMARK__PATH": "there/official.csv"})
+    summary = {"runs": [{"seed": 7, "search_s": 3.0}], "benchmark": {"title": "official"}, "environment": CLEAN}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    (tmp_path / "inputs.json").write_text("{}")
+    (tmp_path / "evaluations.jsonl").write_text('{"seed": 7, "index": 0}\n')
+    for judge, seeds in (("elsewhere/other.csv", set()), ("elsewhere/official.csv", {7})):
+        (tmp_path / "config.yaml").write_text(f"NAME: a\nSEEDS: 1\nBENCHMARK:\n  PATH: {judge}\n")
+        records.keep(run.name, *run.collected(tmp_path, CLEAN))
+        assert records.read(run.name).seeds == seeds
+    assert records.read(run.name).config == {"inputs": {}}  # what judges is no setting of the search
+    assert records.read(run.name).records[0]["benchmark"] == {"title": "official"}
+
+
 def _stop() -> Any:
     raise KeyboardInterrupt
 
@@ -199,12 +215,14 @@ def _stop() -> Any:
 def test_the_state_says_how_far_it_is(kept: Path):
     two = MadeRun("made/one"), MadeRun("made/two")
     table = a_table(*two, time="an hour")
-    assert (table.state_now(), table.minutes()) == ("not yet: 0 of 2 runs", "an hour")
+    assert (table.state_now(), table.minutes()) == ("not yet", "an hour")
     records.keep("made/one", {}, [a_record(seed) for seed in range(5)])
-    assert table.state_now() == "not yet: 1 of 2 runs"
+    assert table.state_now() == "begun: 1 of 2 settings have their seeds (n = 0 to 5)"
     records.keep("made/two", {}, [a_record(seed, seconds=22.0) for seed in range(3)])
     assert table.state_now() == "reproduced, n = 3 to 5"
     assert table.minutes() == "2 min"  # 5 seeds of 2 s, 5 of 22 s
+    records.keep("made/once", {}, [a_record(0)])
+    assert a_table(MadeRun("made/once", seeds=1)).state_now() == "reproduced, n = 1"  # all that there are
 
 
 # tables ------------------------------------------------------------------------------------------------------------
@@ -322,6 +340,45 @@ def test_a_search_run_looks_up_all_data_sets(tmp_path: Path):
     best = made[0]["chosen"]["200"]  # all 30 were seen
     assert best == {"index": 29, "cifar10": 69.1, "cifar100": 69.3, "imagenet16_120": 69.5}
     assert config["label"] == "cifar10_valid_12"
+
+
+def test_the_published_genotypes_have_the_flops_that_were_published():
+    """Million FLOPs of 20 layers of 36 channels, as the authors of FairDARTS list them; 528 is in DARTS's paper."""
+    from common.spaces import make_space
+
+    space = make_space("darts", channels=36, layers=20)
+    for name, published in {"DARTS (2nd)": 528, "SNAS": 422, "PC-DARTS": 558, "FairDARTS-D": 532}.items():
+        flops, _ = space.total_costs(space.to_codes([space.parse(tables_darts.genotype(name))]))
+        assert flops[0] / 1e6 == pytest.approx(published, rel=0.003), name
+
+
+def test_genotypes_are_placed_by_every_table(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from common.seeds import rng_for
+    from common.spaces import make_space
+
+    space = make_space("darts")
+    archs = space.sample_distinct(30, rng_for(0, "genotypes"))
+    costs = space.total_costs(space.to_codes(archs))[1]
+    rows = [f'"{space.format(arch)}",{cost / 1e4}' for arch, cost in zip(archs, costs, strict=True)]
+    (tmp_path / "made.csv").write_text("\n".join(["genotype,cifar10_valid_acc", *rows]) + "\n")
+    monkeypatch.setattr(tables_darts, "TABLES", {"made": ("made.csv", "cifar10_valid_200")})
+    ((config, made),) = tables_darts.PLACES.make([0], tmp_path, tmp_path)
+    assert config["genotypes"]["PC-DARTS"] == tables_darts.genotype("PC-DARTS")
+    placed = made[0]["places"]["made"]
+    assert len(placed["predicted"]) == len(placed["names"]) == len(tables_darts.genotypes())
+    records.keep(tables_darts.PLACES.name, config, [{**made[0], "environment": CLEAN}])
+    lines = {line.split(" | ")[0].strip("| "): line for line in tables_darts.darts_page().splitlines()}
+    assert lines["PC-DARTS"].startswith("| PC-DARTS | 1 | 2.57 ± 0.07 | 2.71 ± 0.11 | ")
+    assert "better than" in lines["PC-DARTS"]
+    assert lines["NASNet-A"] == "| NASNet-A | 1800 | 2.65 |  |  |"  # no genotype of this space
+
+
+def test_the_known_run_climbs_above_what_is_drawn(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tables_chains, "DRAWN", 30)
+    ((config, (record,)),) = tables_chains.KNOWN.make([7], shared_data, tmp_path)
+    assert config["max_flops"] == tables_chains.MOST_FLOPS
+    assert record["random"] < record["best_random"] < record["uphill"]
+    assert record["largest"] <= record["best_random"]
 
 
 def test_make_tables_knows_the_papers_tables():
