@@ -89,7 +89,9 @@ def mobilenet_page() -> str:
     screened, known = read(SCREENING.name), read(KNOWN.name)
     lines = head("what chooses", "n", "predicted ImageNet accuracy, %", "it has seen")
     found = spread(values(screened, lambda run: run["found"]["test_acc"]), 2)
-    lines.append(row("screening, `combined`", len(screened.records), f"**{found}**", "60 networks, untrained"))
+    score = screened.config.get("RMINAS", {}).get("EVALUATOR", "")
+    seen = f"{spread(values(screened, lambda run: run['evaluations']), 0)} networks, untrained"
+    lines.append(row(f"screening by `{score}`", len(screened.records), f"**{found}**", seen))
     for title, key, seen in (
         ("one network at random", "random", "nothing"),
         ("the one with most FLOPs", "largest", f"{DRAWN:,} networks' FLOPs"),
@@ -118,7 +120,7 @@ def _known(kept: Kept, key: str) -> list[float]:
 def macro_page() -> str:
     lines = head("what chooses", "n", "found, test %", "rank of 6,561", "it has seen", "seconds here")
     for title, file in (
-        ("screening, `combined`", "screening/macro_cifar10_screening"),
+        ("screening", "screening/macro_cifar10_screening"),
         ("RMI-NAS, 10 of 30 updates, half the channels", "rminas/search_macro_cut"),
     ):
         if summary := read_summary(file):
@@ -127,7 +129,8 @@ def macro_page() -> str:
             ranks = spread([run["found"]["rank"] for run in runs], 0)
             seconds = spread([run["search_s"] for run in runs], 0)
             seen = f"{spread([run['evaluations'] for run in runs], 0)} networks"
-            lines.append(row(title, len(runs), f"**{found}**", ranks, seen, seconds))
+            score = summary["settings"]["RMINAS"]["EVALUATOR"]
+            lines.append(row(f"{title} (`{score}`)", len(runs), f"**{found}**", ranks, seen, seconds))
     if table := read_summary("screening/macro_cifar10_table"):
         mean = f"{table['mean']:.2f} ± {table['std']:.2f}"
         lines.append(row("one network at random", table["networks"], mean, "", "nothing", ""))
