@@ -326,12 +326,12 @@ TRAINING = 3  # of forward passes: the backward pass counts twice
 BATCH, IMAGES = 32, 25_000  # of an update of RMI-NAS; of an epoch of the benchmark's validation half
 
 
-@lru_cache(maxsize=1)
-def forward_gflop() -> float:
+@lru_cache(maxsize=2)
+def forward_gflop(cells_per_stage: int = 5) -> float:
     """A forward pass of one image through the mean network of NAS-Bench-201, two FLOPs a multiply-accumulate."""
     from common.spaces import make_space
 
-    space = make_space("nasbench201")
+    space = make_space("nasbench201", cells_per_stage=cells_per_stage)
     return 2 * float(space.total_costs(space.all_codes())[0].mean()) / 1e9
 
 
@@ -342,10 +342,19 @@ def lenet_gflop(labels: int, cells: int) -> float:
     return forward * (TRAINING * 200 * labels + cells)
 
 
+def score_updates(score: str) -> float:
+    """As many updates of RMI-NAS have the FLOPs of a training-free score, on the same network and batch."""
+    price = read_summary("scores/price")
+    assert price is not None
+    (rmi,) = (values for name, values in price["flops"].items() if name.startswith("rmi"))
+    return float(price["rmi_updates"] * sum(price["flops"][score]) / sum(rmi))
+
+
 def costs_page() -> str:
     lines = head(
         "method",
         "seconds here",
+        "updates of candidates",
         "GFLOP of the search itself",
         "trained cells, epochs",
         "GFLOP of their training",
@@ -360,7 +369,8 @@ def costs_page() -> str:
             f"NAS-Bench-201, CIFAR-10. GFLOP are counted for the mean network of the space ({forward_gflop():.3f} "
             f"an image forward, two FLOPs a multiply-accumulate, a training step {TRAINING} times that), batches of "
             f"{BATCH} in RMI-NAS, epochs of {IMAGES:,} images in the benchmark, so that a row can be compared "
-            "across machines. Seconds are of two shared cores, mostly busy with other work: upper bounds. The paper "
+            "across machines; a training-free score has the share of an update that was counted on three cells "
+            "([scores](scores.md)). Seconds are of two shared cores, mostly busy with other work: upper bounds. The paper "
             "gives 1258.2 s for RMI-NAS.",
         ]
     )
@@ -372,7 +382,17 @@ def _costs() -> Iterator[tuple[str, ...]]:
         if runs:
             found = spread([run["found"]["test_acc"] for run in runs], 2)
             seconds = statistics.mean(run["search_s"] for run in runs)
-            yield title, f"{seconds:,.0f}", f"{step * _updates(runs):,.0f}", "0", "0", found
+            updates = _updates(runs)
+            yield title, f"{seconds:,.0f}", f"{updates:,.0f}", f"{step * updates:,.0f}", "0", "0", found
+    screened = read_summary("screening/nb201_cifar10_screening")
+    if screened is not None:
+        settings, mean = screened["settings"], screened["mean"]
+        network = forward_gflop(settings["SPACE"]["CELLS_PER_STAGE"])
+        update = TRAINING * settings["TRAIN"]["BATCH_SIZE"] * network
+        gflop = mean["evaluations"] * update * score_updates(settings["RMINAS"]["EVALUATOR"])
+        found = spread([run["found"]["test_acc"] for run in screened["runs"]], 2)
+        title = "screening by training-free scores"
+        yield title, f"{mean['search_s']:,.0f}", "0", f"{gflop:,.0f}", "0", "0", found
     trained = TRAINING * IMAGES * forward_gflop()  # of one cell, one epoch
     kept = read(on_201("cifar10").name)
     if kept.records:
@@ -380,20 +400,20 @@ def _costs() -> Iterator[tuple[str, ...]]:
         found = spread(values(kept, lambda record: record["found"]["test_acc"]), 2)
         cells = LABELS + 10
         gflop = lenet_gflop(LABELS, 15_625)
-        yield "ReNAS", f"{seconds:,.0f}", f"{gflop:,.0f}", f"{cells}, 200", f"{trained * cells * 200:,.0f}", found
+        yield "ReNAS", f"{seconds:,.0f}", "0", f"{gflop:,.0f}", f"{cells}, 200", f"{trained * cells * 200:,.0f}", found
     for title in STRATEGIES:
         kept = read(SEARCHES[title, "cifar10"].name)
         if kept.records:
             seconds = statistics.mean(record["seconds"] for record in kept.records)
             found = spread(after(kept, 100, "cifar10"), 2)
-            yield title, f"{seconds:.2f}", "0", "100, 12", f"{trained * 100 * 12:,.0f}", found
+            yield title, f"{seconds:.2f}", "0", "0", "100, 12", f"{trained * 100 * 12:,.0f}", found
     summary = read_summary("search/nasbench201_cifar10_q150")
     if summary is not None:
         for member, title in (("active", "active search with a predictor"), ("evolution", "regularised evolution")):
             found, budget = summary["members"][member], summary["budget"]
             gflop = trained * budget * 200
             seen = spread(found["final_report"], 2)
-            yield title, f"{found['seconds']:.2f}", "not counted", f"{budget}, 200", f"{gflop:,.0f}", seen
+            yield title, f"{found['seconds']:.2f}", "0", "not counted", f"{budget}, 200", f"{gflop:,.0f}", seen
 
 
 def _rmi_searches() -> dict[str, Lines]:
