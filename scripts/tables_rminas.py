@@ -370,8 +370,8 @@ def costs_page() -> str:
             f"an image forward, two FLOPs a multiply-accumulate, a training step {TRAINING} times that), batches of "
             f"{BATCH} in RMI-NAS, epochs of {IMAGES:,} images in the benchmark, so that a row can be compared "
             "across machines; a training-free score has the share of an update that was counted on three cells "
-            "([scores](scores.md)). Seconds are of two shared cores, mostly busy with other work: upper bounds. The paper "
-            "gives 1258.2 s for RMI-NAS.",
+            "([scores](scores.md)). Seconds are of two shared cores, mostly busy with other work: upper bounds. The "
+            "paper gives 1258.2 s for RMI-NAS.",
         ]
     )
 
