@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from common.errors import InputError
+from common.errors import InputError, is_full
 from common.inputs import short
 
 LONGEST = 2000  # characters of an error
@@ -87,13 +87,8 @@ def run_command(prog: str, main: Callable[[], None]) -> NoReturn:
         print(f"{prog}: error: {where}{error.strerror or error}", file=sys.stderr)
         code = 2
     except (MemoryError, RuntimeError) as error:
-        if not _is_full(error):
+        if not is_full(error):
             raise
         print(f"{prog}: error: out of memory ({short(error)}): ask for less at once", file=sys.stderr)
         code = 2
     sys.exit(code)
-
-
-def _is_full(error: Exception) -> bool:
-    """Whether memory ran out; torch has a class of its own for GPUs only."""
-    return isinstance(error, MemoryError) or "allocate" in str(error) or type(error).__name__ == "OutOfMemoryError"
