@@ -500,6 +500,8 @@ def test_settings_are_described(renas: Callable[..., Run]):
     assert "boosting.MAX_ITER" in run.out
     assert "evolution.POPULATION" in run.out
     assert "lenet.LR" in renas("--describe", "--search", "ea").out
+    assert "lenet.LR" not in renas("--describe", "--search", "active").out  # it has a predictor of its own
+    assert renas("--describe", "--predictor", "auto").out.startswith("predictor auto, encoding graph:\n  auto.MEMBERS ")
 
 
 # the library --------------------------------------------------------------------------------------------------------
