@@ -291,6 +291,8 @@ def _searches(missing: Sequence[tuple[Member, int]], executor: Executor, device:
     members = {member.name: member for member, _ in missing}
     items = [(member.name, seed) for member, seed in missing]
     with ProgressBar(len(missing), "searches", "search") as progress:
+        if missing:
+            progress.show(0)  # the first to finish may take minutes
         for done, (_, record) in enumerate(executor.map(_run_named, (members, device), items), start=1):
             yield record
             progress.show(done, record["member"])
