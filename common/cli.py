@@ -54,16 +54,6 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
     return read
 
 
-def run_program(prog: str, main: Callable[[], None]) -> NoReturn:
-    """`run_command` for a process that is this program's alone, before torch is imported.
-
-    Idle threads of torch sleep instead of spinning. Where the cores are shared with other work, spinning makes training
-    two to four times slower; where they are not, sleeping costs next to nothing.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    run_command(prog, main)
-
-
 def run_command(prog: str, main: Callable[[], None]) -> NoReturn:
     """Runs `main` and exits: 0; 2 with one line for bad input or a file that fails; 130 when interrupted."""
     for stream in (sys.stdout, sys.stderr):
@@ -92,3 +82,6 @@ def run_command(prog: str, main: Callable[[], None]) -> NoReturn:
         print(f"{prog}: error: out of memory ({short(error)}): ask for less at once", file=sys.stderr)
         code = 2
     sys.exit(code)
+
+
+run_program = run_command  # its name in scripts/reproduce.py

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import cached_property, partial
@@ -434,5 +433,4 @@ def _split_settings(words: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as python -m renas
     run_command(PROG, main)

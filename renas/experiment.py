@@ -159,8 +159,8 @@ def check_experiment(experiment: Experiment) -> None:
         make_search(experiment, 0, "cpu")  # the strategy must be there and take what it is given
         if experiment.seconds is None and experiment.budget > len(experiment.pool):
             raise InputError(
-                f"{where}: {experiment.budget:,} architectures cannot be evaluated: it holds {len(experiment.pool):,} to "
-                "choose from, isomorphic ones counted once; lower --budget"
+                f"{where}: {experiment.budget:,} architectures cannot be evaluated: it holds "
+                f"{len(experiment.pool):,} to choose from, isomorphic ones counted once; lower --budget"
             )
         return
     assert experiment.predictor is not None

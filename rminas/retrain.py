@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.cli import OneLineParser, run_program
+from common.cli import OneLineParser, run_command
 from common.errors import InputError
 from common.export.found import Found, chosen_run, read_summary, sized_space
 from common.inputs import read_text
@@ -403,4 +403,4 @@ class _Run:
 
 
 if __name__ == "__main__":
-    run_program(PROG, main)
+    run_command(PROG, main)
