@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from common.errors import InputError
+from common.errors import InputError, is_full
 from common.inputs import short
 
 LONGEST = 2000  # characters of an error
@@ -54,16 +54,6 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
     return read
 
 
-def run_program(prog: str, main: Callable[[], None]) -> NoReturn:
-    """`run_command` for a process that is this program's alone, before torch is imported.
-
-    Idle threads of torch sleep instead of spinning. Where the cores are shared with other work, spinning makes training
-    two to four times slower; where they are not, sleeping costs next to nothing.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    run_command(prog, main)
-
-
 def run_command(prog: str, main: Callable[[], None]) -> NoReturn:
     """Runs `main` and exits: 0; 2 with one line for bad input or a file that fails; 130 when interrupted."""
     for stream in (sys.stdout, sys.stderr):
@@ -87,13 +77,8 @@ def run_command(prog: str, main: Callable[[], None]) -> NoReturn:
         print(f"{prog}: error: {where}{error.strerror or error}", file=sys.stderr)
         code = 2
     except (MemoryError, RuntimeError) as error:
-        if not _is_full(error):
+        if not is_full(error):
             raise
         print(f"{prog}: error: out of memory ({short(error)}): ask for less at once", file=sys.stderr)
         code = 2
     sys.exit(code)
-
-
-def _is_full(error: Exception) -> bool:
-    """Whether memory ran out; torch has a class of its own for GPUs only."""
-    return isinstance(error, MemoryError) or "allocate" in str(error) or type(error).__name__ == "OutOfMemoryError"

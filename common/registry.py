@@ -48,8 +48,9 @@ class Registry(Mapping[str, str]):
             if self.kind and not (isinstance(member, type) and issubclass(member, self.kind)):
                 raise InputError(f"{self.what} {name!r}: not a class derived from {self.kind.__name__}")
             return member
+        said = f"unknown {self.what} {name!r}" if name else f"{self.what}: an empty name"
         known = ", ".join(sorted(self._members))
-        raise InputError(f"unknown {self.what} {name!r}; choose from {known}, or name your own as my_module:MyClass")
+        raise InputError(f"{said}; choose from {known}, or name your own as my_module:MyClass")
 
     def make(self, name: str, *args: Any, **named: Any) -> Any:
         """What the member called `name`, a class or a function, makes of these arguments.

@@ -252,6 +252,7 @@ def _results(
                 yield result
             return
         with ProgressBar(len(missing), "seeds", "seed") as bar:
+            bar.show(0)  # the first to finish may take minutes
             for finished, (_, result) in enumerate(executor.map(_run_seed, (experiment, device), missing), start=1):
                 yield result
                 bar.show(finished)

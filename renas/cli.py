@@ -184,8 +184,10 @@ def _split_settings(words: Sequence[str], predictor: str | None, search: str) ->
 
 
 def _described(args: argparse.Namespace) -> str:
-    predictor = _predictor_class(args.predictor or LENET)
-    parts = [(f"predictor {predictor.name}, encoding {predictor.encoding}", predictor.name, predictor.Settings)]
+    parts = []
+    if args.predictor or args.search in (TOPK, EVOLVED):  # other searches use one of their own
+        predictor = _predictor_class(args.predictor or LENET)
+        parts.append((f"predictor {predictor.name}, encoding {predictor.encoding}", predictor.name, predictor.Settings))
     if args.search == EVOLVED:
         parts.append((f"search {EVOLVED}", EVOLVED, EvolvedSettings))
     elif args.search != TOPK:

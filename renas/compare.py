@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import cached_property, partial
@@ -291,6 +290,8 @@ def _searches(missing: Sequence[tuple[Member, int]], executor: Executor, device:
     members = {member.name: member for member, _ in missing}
     items = [(member.name, seed) for member, seed in missing]
     with ProgressBar(len(missing), "searches", "search") as progress:
+        if missing:
+            progress.show(0)  # the first to finish may take minutes
         for done, (_, record) in enumerate(executor.map(_run_named, (members, device), items), start=1):
             yield record
             progress.show(done, record["member"])
@@ -432,5 +433,4 @@ def _split_settings(words: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as python -m renas
     run_command(PROG, main)

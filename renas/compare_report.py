@@ -204,15 +204,18 @@ def terminal_report(summary: Mapping[str, Any], folder: Path) -> str:
 def paired_lines(paired: Mapping[str, Any]) -> list[str]:
     """The comparison of the best two, in words."""
     words = {
-        "mean_regret": "regret in the mean of all evaluations: lower by",
-        "final_regret": "regret at the end: lower by",
-        "final_report": "reported value at the end: higher by",
+        "mean_regret": ("regret in the mean of all evaluations", "lower", "higher"),
+        "final_regret": ("regret at the end", "lower", "higher"),
+        "final_report": ("reported value at the end", "higher", "lower"),
     }
     lines = [f"{paired['first']} against {paired['second']}, seed by seed"]
-    for what, said in words.items():
+    for what, (said, better, worse) in words.items():
         if made := paired[what]:
+            mean, low, high, way = made["mean"], made["low"], made["high"], better
+            if mean < 0:
+                mean, low, high, way = -mean, -high, -low, worse
             lines.append(
-                f"  {said} {made['mean']:.3f} [{made['low']:.3f}, {made['high']:.3f}] ({made['level']:.0%} bootstrap), "
+                f"  {said}: {way} by {mean:.3f} [{low:.3f}, {high:.3f}] ({made['level']:.0%} bootstrap), "
                 f"better on {made['better']} and worse on {made['worse']} of {made['n']} seeds, "
                 f"sign test p = {made['p_value']:.2g}"
             )

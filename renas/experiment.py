@@ -157,6 +157,11 @@ def check_experiment(experiment: Experiment) -> None:
         )
     if not experiment.predicts:
         make_search(experiment, 0, "cpu")  # the strategy must be there and take what it is given
+        if experiment.seconds is None and experiment.budget > len(experiment.pool):
+            raise InputError(
+                f"{where}: {experiment.budget:,} architectures cannot be evaluated: it holds "
+                f"{len(experiment.pool):,} to choose from, isomorphic ones counted once; lower --budget"
+            )
         return
     assert experiment.predictor is not None
     ranker = experiment.predictor.make()

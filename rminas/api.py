@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from common.datasets import data_set
 from common.devices import device_title, pick_device
 from common.drawing import save_found
 from common.errors import InputError
-from common.evaluators import EVALUATORS, Context, Evaluator, make_evaluator
+from common.evaluators import OF_ARCH, Context, Evaluator, load_members, make_evaluator, words_of
 from common.evaluators.composite import Several, leaves
 from common.execution import EXECUTORS, Executor, Resources
 from common.execution.processes import usable_cores
@@ -193,6 +192,8 @@ class _Job:
     def __init__(self, settings: Config, path: Path, names: Sequence[str], say: Say) -> None:
         """Checks what can be checked before anything is made. names: of the evaluators. Raises InputError."""
         self.settings, self.path, self.names = settings, path, names
+        for name in names:
+            load_members(name)  # not after the minutes that a teacher for another one takes
         self.device = pick_device(settings.device)
         self.seeds = range(settings.rng_seed, settings.rng_seed + settings.seeds)
         self.bar = ProgressBar(settings.teacher.epochs, "teacher", "epoch")
@@ -229,11 +230,11 @@ class _Job:
     def start(self) -> None:
         """Opens the folder and makes the first seed's evaluators, which may train a teacher or take minutes."""
         self.folder = RunFolder.open(self.path, nested(self.settings), CONFIG_FILE, FREE, setting=SETTING)
+        self.records = self.folder.records()
         for name in self.names:
             self.evaluator(name, self.seeds[0])
         if checksums := self.inputs.checksums():
-            self.folder.pin(INPUTS_FILE, checksums, setting=SETTING)
-        self.records = self.folder.records()
+            self.folder.pin(INPUTS_FILE, checksums, setting=SETTING, grows=True)  # other evaluators need other inputs
         self.folder.track(self.settings.tracker)
 
     def evaluator(self, name: str, seed: int) -> Evaluator:
@@ -298,12 +299,10 @@ class _Job:
 
 def _needs_images(name: str) -> bool:
     """Whether an evaluator may ask for images; a user's own does not when it is a function of the architecture."""
-    if "+" in name:
-        return any(_needs_images(part.strip()) for part in name.split("+"))
-    if ":" not in name:
-        return name not in WITHOUT_IMAGES
-    own = EVALUATORS.load(name)
-    return not (isinstance(own, Evaluator) or (callable(own) and [*signature(own).parameters] == ["arch"]))
+    return any(
+        part not in WITHOUT_IMAGES and not isinstance(member, Evaluator) and words_of(member) != OF_ARCH
+        for part, member in load_members(name).items()
+    )
 
 
 @contextmanager

@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
         flags += [("EXECUTOR", "processes"), ("RMINAS.POPULATION", args.jobs)]
     file = find_config(args.cfg)
     config, notes = read_config(file, [*flags, *pairs(args.settings)])
-    if args.evaluators and args.rank is None:
+    if args.evaluators is not None and args.rank is None:
         raise InputError("--evaluators is for --rank; a search is told by RMINAS.EVALUATOR")
     for note in notes:
         print(f"note: {note}")
@@ -54,5 +54,5 @@ def main(argv: list[str] | None = None) -> None:
     if args.rank is None:
         print(run_config(config, name, print).report)
     else:
-        names = [name.strip() for name in args.evaluators.split(",")] if args.evaluators else None
+        names = None if args.evaluators is None else [name.strip() for name in args.evaluators.split(",")]
         print(rank_config(config, name, args.rank, names, print).report)

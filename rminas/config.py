@@ -17,7 +17,20 @@ from common.errors import InputError
 from common.evaluators import EVALUATORS
 from common.execution import EXECUTORS
 from common.runs import config as settings
-from common.runs.config import SEED, Dialects, above, at_least, between, key, keys_of, member_of, nested, one_of
+from common.runs.config import (
+    INSIDE,
+    SEED,
+    SHARE,
+    Dialects,
+    above,
+    at_least,
+    between,
+    key,
+    keys_of,
+    member_of,
+    nested,
+    one_of,
+)
 from common.search import STRATEGIES
 from common.spaces import SPACES
 from common.trackers import TRACKERS
@@ -135,7 +148,7 @@ class Rminas:
     loss_beta: float = key(0.8, "weight of the representations against cross-entropy", between(0, 1))
     evaluator: str = key("rmi", "what a candidate is judged by: rmi, or another evaluator", member_of(EVALUATORS, True))
     strategy: str = key("forest", "what chooses the candidates: forest, or another strategy", member_of(STRATEGIES))
-    observe: int = key(150, "updates of a candidate; the loss after them is its score", between(0, 10**6))
+    observe: int = key(150, "updates of a candidate; the loss after them is its score", between(1, 10**6))
     pool: int = key(16, "the batch is the best classified of POOL times as many images", between(1, 10**4))
     hsic: str = key("biased", "estimator of HSIC: biased as published, or unbiased", one_of("biased", "unbiased"))
     rf_warmup: int = key(
@@ -146,7 +159,7 @@ class Rminas:
     forest: int = key(30, "trees", between(1, 10**5))
     candidates: int = key(1000, "random cells the forest chooses the next one from", between(1, 10**6))
     drawn: int = key(4000, "STRATEGY screening: random cells that the free score CHEAP sees", between(10, 10**6))
-    kept: float = key(0.25, "STRATEGY screening: share of them that it leaves to the evaluator", between(0, 1))
+    kept: float = key(0.25, "STRATEGY screening: share of them that it leaves to the evaluator", SHARE)
     finalists: int = key(
         0, "STRATEGY screening: the best cells, which FINAL evaluates too; both scores say who votes", at_least(0)
     )
@@ -207,7 +220,7 @@ class Ray:
 class Config:
     """All settings of one run."""
 
-    name: str = key("", "name of the run's folder in OUT_DIR; empty: the config file's")
+    name: str = key("", "name of the run's folder in OUT_DIR; empty: the config file's", INSIDE)
     out_dir: str = key("runs/rminas", "folder of run folders")
     rng_seed: int = key(0, "first seed", SEED)
     seeds: int = key(1, "number of seeds, counted up from RNG_SEED", between(1, 10**4))

@@ -98,7 +98,14 @@ class Inputs:
         on_epoch: Callable[[int, float, float], object] = lambda epoch, loss, acc: None,
         say: Callable[[str], object] = lambda line: None,
     ) -> None:
-        """on_epoch: of the teacher's training. say: gets the line that tells how good the teacher is."""
+        """on_epoch: of the teacher's training. say: gets the line that tells how good the teacher is.
+
+        Raises: InputError for a teacher that there is not, before any images are loaded.
+        """
+        if teacher.name:
+            from common.networks.teachers import check_teacher
+
+            check_teacher(teacher.name)
         self.data, self.settings, self.device, self.folder = data, teacher, device, folder
         self.on_epoch, self.say = on_epoch, say
         self._images: ImageSet | None = None

@@ -20,6 +20,7 @@ from rminas.rng import rng_for
 
 RANK = "rank"
 STEPS = (10, 30, 60, 100, 150)  # updates after which a training is judged, beside the last
+LARGEST = np.finfo(np.float64).max
 TITLES = {"rmi": "RMI loss", "flops": "FLOPs"}  # of evaluators in tables, where it is not their name
 
 
@@ -117,7 +118,8 @@ def summarize_ranking(
     """Kendall and Spearman of every score against the true accuracy; `rows` in the order they are to be read.
 
     Scores that lack some of the cells are judged on those they have (`n`); where there are such, every other score is
-    judged on the cells that all have as well (`common`, NaN where nothing is left out).
+    judged on the cells that all have as well (`common`, NaN where nothing is left out). A score that has none of the
+    cells does not count there. `finite`: cells whose score is a finite number.
 
     Args: histories: of the architectures, by evaluator.
     """
@@ -134,7 +136,8 @@ def summarize_ranking(
         f"{name} (file)": np.array([column.get(text, math.nan) for text in texts]) for name, column in zero_cost.items()
     }
     known = ~np.isnan(accuracy)
-    common = known & np.all([~np.isnan(values) for values in scores.values()], axis=0)
+    there = [~np.isnan(values) for values in scores.values()]
+    common = known & np.all([cells for cells in there if (cells & known).any()], axis=0)
     rows = []
     for name, values in scores.items():
         own = known & ~np.isnan(values)
@@ -142,6 +145,7 @@ def summarize_ranking(
             {
                 "score": name,
                 "n": int(own.sum()),
+                "finite": int((np.abs(values) < LARGEST).sum()),
                 "kendall_tau": kendall_tau(values[own], accuracy[own]),
                 "kendall_tau_interval": tau_interval(values[own], accuracy[own]),
                 "spearman": spearman(values[own], accuracy[own]),
@@ -163,7 +167,7 @@ def summarize_ranking(
 
 def _ranked(values: np.ndarray) -> np.ndarray:
     """With -inf as the lowest of numbers; what is not known (NaN) stays so."""
-    return np.nan_to_num(values, nan=np.nan, neginf=-np.finfo(np.float64).max, posinf=np.finfo(np.float64).max)
+    return np.nan_to_num(values, nan=np.nan, neginf=-LARGEST, posinf=LARGEST)
 
 
 def _trajectories(history: History) -> np.ndarray | None:

@@ -137,6 +137,7 @@ def rank_report(summary: dict[str, Any], folder: Path) -> str:
             if partial:
                 line += f"   {row['kendall_tau_common']:8.3f}  {row['spearman_common']:8.3f}"
             lines.append(line.rstrip())
+        lines += [f"{row['score']} has no finite value of any cell" for row in run["rows"] if row.get("finite") == 0]
     return "\n".join([*lines, "", f"files: {folder}"])
 
 

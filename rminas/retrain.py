@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.cli import OneLineParser, run_program
+from common.cli import OneLineParser, run_command
 from common.errors import InputError
 from common.export.found import Found, chosen_run, read_summary, sized_space
 from common.inputs import read_text
 from common.progress import ProgressBar
 from common.runs.config import describe, nested, pairs
+from common.spaces import make_space
 from rminas.retrain_config import RetrainConfig, read_retrain_config
 
 if TYPE_CHECKING:
@@ -124,10 +125,10 @@ def _retrain(config: RetrainConfig, stem: str, text: str, processes: Processes) 
     """Trains what is missing; the report. In every process, of which the first alone reports what was trained."""
     from common.runs import RunFolder
 
+    arch = _parsed(make_space(config.space.name), text, config.train.genotype)  # before images are asked for
     with processes.first_alone():  # it may download them
         images = _load_images(config)
     space = make_network_space(config, images)
-    arch = _parsed(space, text, config.train.genotype)
     config = replace(config, train=replace(config.train, genotype=space.format(arch)))
     path = Path(config.out_dir).expanduser() / (config.name or stem)
     with processes.first_alone():
@@ -402,4 +403,4 @@ class _Run:
 
 
 if __name__ == "__main__":
-    run_program(PROG, main)
+    run_command(PROG, main)

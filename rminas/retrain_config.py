@@ -12,7 +12,7 @@ from common.devices import DEVICES
 from common.errors import InputError
 from common.export.found import read_summary
 from common.inputs import read_yaml
-from common.runs.config import SEED, Dialects, above, at_least, between, key, load_config, one_of
+from common.runs.config import INSIDE, SEED, Dialects, above, at_least, between, key, load_config, one_of
 from common.spaces import SPACES
 from rminas.config import DATA_KEYS, Data, Teacher, tracker_key
 from rminas.config import DIALECTS as SEARCH_DIALECTS
@@ -111,7 +111,7 @@ class Train:
 class RetrainConfig:
     """All settings of one retraining."""
 
-    name: str = key("", "name of the run's folder in OUT_DIR; empty: the config file's")
+    name: str = key("", "name of the run's folder in OUT_DIR; empty: the config file's", INSIDE)
     out_dir: str = key("runs/retrain", "folder of run folders")
     rng_seed: int = key(0, "decides initial weights, order, augmentation and drop path", SEED)
     device: str = key("auto", "where to compute", one_of(*DEVICES))

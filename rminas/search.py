@@ -81,6 +81,8 @@ def search(
     forest = isinstance(strategy, ForestSearch)
     budget = settings.rf_warmup if forest and not settings.rf_succ else settings.max_evaluations
     done = run_search(strategy, evaluator, budget, executor, stopping, past, on_evaluation, limits)
+    if not np.isfinite(done.history.values).any():
+        raise InputError(f"{evaluator.name}: none of the {len(done.history)} evaluated cells has a finite value")
     judged = judge(strategy, done.history, settings.top)
     gave_up = done.ended
     if forest and not gave_up:

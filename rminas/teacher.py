@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common.cli import OneLineParser, run_program, whole_number
+from common.cli import OneLineParser, run_command, whole_number
 from common.devices import DEVICES
 from common.errors import InputError
 from common.progress import ProgressBar
@@ -161,4 +161,4 @@ def _train_once(
 
 
 if __name__ == "__main__":
-    run_program(PROG, main)
+    run_command(PROG, main)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.cli import OneLineParser, run_program
+from common.cli import OneLineParser, run_command
 from common.devices import DEVICES, device_title, pick_device
 
 if TYPE_CHECKING:
@@ -360,4 +360,4 @@ def draw(ways: Sequence[Way], title: str) -> Figure:
 
 
 if __name__ == "__main__":
-    run_program(PROG, main)
+    run_command(PROG, main)

@@ -17,7 +17,7 @@ import records
 from make_tables import documents, rewrite
 from paper_tables import TABLES, PaperTable, Run, listing
 
-from common.cli import OneLineParser, run_program
+from common.cli import OneLineParser, run_command
 from common.errors import InputError
 
 PROG = "python scripts/reproduce.py"
@@ -101,4 +101,4 @@ def tell() -> None:
 
 
 if __name__ == "__main__":
-    run_program(PROG, main)
+    run_command(PROG, main)

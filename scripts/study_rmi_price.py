@@ -20,7 +20,7 @@ from report_scores import OTHERS, PASS, Measured, spread_of, tau, with_interval
 from study_scores import RESULTS as SCORES
 from study_scores import SETS, flops_of, load_table, revision, rmi_context, sample_rows
 
-from common.cli import OneLineParser, run_program
+from common.cli import OneLineParser, run_command
 from common.errors import InputError
 from common.metrics import kendall_tau, pareto_front
 from common.predictors import make_predictor
@@ -472,4 +472,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_program(PROG, main)
+    run_command(PROG, main)

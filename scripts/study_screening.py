@@ -24,7 +24,7 @@ from folds import place
 from publish_results import publish
 
 from common.benchmarks import load_benchmark
-from common.cli import OneLineParser, run_program
+from common.cli import OneLineParser, run_command
 from common.errors import InputError
 from common.metrics import bootstrap_interval, mean_std, number, with_spread
 from common.runs import environment, write_atomic, write_json
@@ -409,4 +409,4 @@ def _developed() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    run_program(PROG, main)
+    run_command(PROG, main)

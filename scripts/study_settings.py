@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.cli import OneLineParser, run_program
+from common.cli import OneLineParser, run_command
 from common.metrics import kendall_tau, mean_std
 from common.runs.config import nested, pairs
 from rminas.config import Config, find_config, read_config
@@ -115,4 +115,4 @@ def _train(context: Context, config: Config, archs: list[Any], batch: int, path:
 
 
 if __name__ == "__main__":
-    run_program(PROG, main)
+    run_command(PROG, main)

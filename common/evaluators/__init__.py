@@ -21,6 +21,7 @@ from common.evaluators.context import Context
 from common.registry import Registry
 
 MOST_JOINED = 32
+OF_NETWORK, OF_ARCH, OF_CONTEXT = ["network", "x", "y"], ["arch"], ["context"]  # arguments of what a name stands for
 EVALUATORS = Registry(
     "evaluator",
     {
@@ -57,33 +58,53 @@ def make_evaluator(name: str, context: Context) -> Evaluator:
     Raises: InputError for an unknown name, for what is none of the forms above, or when the context lacks what the
     evaluator needs.
     """
+    members = load_members(name)
     if "+" in name:
-        if name.count("+") >= MOST_JOINED:
-            raise InputError(f"a combination of {name.count('+') + 1} evaluators, expected at most {MOST_JOINED}")
         from common.evaluators.combination import Combination
 
         return Combination.make(context, name, [make_evaluator(part.strip(), context) for part in name.split("+")])
-    member: Any = EVALUATORS.load(name)
+    member = members[name.strip()]
     if isinstance(member, Evaluator):
         return member
-    if callable(member):
-        words = [*inspect.signature(member).parameters]
-        if words == ["context"]:
-            made = member(context)
-            if isinstance(made, Evaluator):
-                return made
-            raise InputError(f"evaluator {name!r}: made a {type(made).__name__}, expected an Evaluator")
-        if words == ["network", "x", "y"]:
-            from common.evaluators.training_free import TrainingFree
+    words = words_of(member)
+    if words == OF_NETWORK:
+        from common.evaluators.training_free import TrainingFree
 
-            return TrainingFree.make(context, name, member)
-        if words == ["arch"]:
-            from common.evaluators.own import ArchScore
+        return TrainingFree.make(context, name, member)
+    from common.evaluators.own import ArchScore, call
 
-            return ArchScore(name, member)
-    raise InputError(
-        f"evaluator {name!r}: expected a function of (network, x, y), of (arch) or of (context), or an Evaluator"
-    )
+    if words == OF_ARCH:
+        return ArchScore(name, member, context.space)
+    made = call(member, context) if ":" in name else member(context)
+    if isinstance(made, Evaluator):
+        return made
+    raise InputError(f"evaluator {name!r}: made a {type(made).__name__}, expected an Evaluator")
+
+
+def load_members(name: str) -> dict[str, Any]:
+    """What the name of an evaluator, or those joined by + in it, stand for; nothing is made of it yet.
+
+    Raises: InputError for an unknown name, too many of them, and for what is none of the forms above.
+    """
+    parts = [part.strip() for part in name.split("+")]
+    if len(parts) > MOST_JOINED:
+        raise InputError(f"a combination of {len(parts)} evaluators, expected at most {MOST_JOINED}")
+    members = {part: EVALUATORS.load(part) for part in parts}
+    for part, member in members.items():
+        if not isinstance(member, Evaluator) and words_of(member) not in (OF_NETWORK, OF_ARCH, OF_CONTEXT):
+            raise InputError(
+                f"evaluator {part!r}: expected a function of (network, x, y), of (arch) or of (context), or an "
+                "Evaluator"
+            )
+    return members
+
+
+def words_of(member: Any) -> list[str]:
+    """The names of a function's arguments; empty for what is none."""
+    try:
+        return [*inspect.signature(member).parameters]
+    except (TypeError, ValueError):
+        return []
 
 
 __all__ = [

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from common.evaluators.own import number
 from common.seeds import rng_for, torch_seeded
 
 # (network, x (B, 3, H, W), y (B,)) -> a number, higher is better. The network may be changed: it is put right after.
@@ -157,6 +158,7 @@ def evaluate_scores(scores: Sequence[Score], network: nn.Module, x: Tensor, y: T
     A score has the same value in any company. Those that can share one forward pass and each of two backward passes (of
     the logits' sum to the images, of the cross-entropy to the weights), and the passes of the halves of the batch.
     Args: x: (B, 3, H, W), y: (B,) int64. seed: of what scores draw (random inputs, weights, dropout).
+    Raises: InputError for a score that fails, or says something else than a number.
     """
     shared = [score for score in scores if isinstance(score, PassScore)]
     record = frozenset[str]().union(*(score.record for score in shared))
@@ -164,12 +166,12 @@ def evaluate_scores(scores: Sequence[Score], network: nn.Module, x: Tensor, y: T
     if shared:
         with unchanged(network), torch_seeded(rng_for(seed, "pass")):
             made = Pass(network.train(), x, y, record)
-            values = {id(score): float(score.read(made)) for score in shared}
+            values = {id(score): number(score.read, made) for score in shared}
             del made
     for score in scores:
         if not isinstance(score, PassScore):
             with unchanged(network), torch_seeded(rng_for(seed, getattr(score, "__name__", "score"))):
-                values[id(score)] = float(score(network.train(), x.detach(), y))
+                values[id(score)] = number(score, network.train(), x.detach(), y)
     return [values[id(score)] for score in scores]
 
 

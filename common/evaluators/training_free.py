@@ -13,6 +13,7 @@ from torch import Tensor
 from common.evaluators.base import NO_BOUNDS, Bounds, Evaluator, Outcome
 from common.evaluators.composite import Composite, leaves
 from common.evaluators.context import Context, build_seeded
+from common.evaluators.own import told_of
 from common.evaluators.passes import Score, evaluate_scores
 from common.seeds import rng_for
 from common.spaces.base import SearchSpace
@@ -85,5 +86,6 @@ def _values(evaluators: Sequence[TrainingFree], arch: Any) -> list[float]:
     if x.device.type == "cpu" and x.dim() == 4:  # convolutions of small networks are faster so
         x, network = x.contiguous(memory_format=torch.channels_last), network.to(memory_format=torch.channels_last)
     drawn = int(rng_for(seed, "scores", *space.to_codes([arch])[0].tolist()).integers(2**31))
-    values = evaluate_scores([evaluator.score for evaluator in evaluators], network, x, first.y, drawn)
+    with told_of(space, arch):
+        values = evaluate_scores([evaluator.score for evaluator in evaluators], network, x, first.y, drawn)
     return [value if math.isfinite(value) else -math.inf for value in values]

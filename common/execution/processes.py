@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_context, parent_process
 from threading import Thread
 from typing import Any
@@ -47,7 +48,7 @@ class Processes(Executor):
         }
         try:
             for future in as_completed(futures):
-                yield futures[future], future.result()
+                yield futures[future], result_of(future)
         finally:
             for future in futures:
                 future.cancel()
@@ -67,7 +68,7 @@ class Processes(Executor):
         try:
             futures = {pool.submit(_work, item): position for position, item in enumerate(items)}
             for future in as_completed(futures):
-                yield futures[future], future.result()
+                yield futures[future], result_of(future)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -77,6 +78,17 @@ class Processes(Executor):
             self._pool = None
             for process in active_children():
                 process.terminate()
+
+
+def result_of(future: Future[Result]) -> Result:
+    """What a worker has made. Raises InputError where it ended before that."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise InputError(
+            "a worker process ended before its work was done: memory may have run out (ask for fewer at a time); in a "
+            'script of yours, what starts processes has to stand below `if __name__ == "__main__":`'
+        ) from None
 
 
 def usable_cores() -> int:

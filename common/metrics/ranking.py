@@ -100,12 +100,12 @@ def bootstrap_interval(
 def tau_interval(
     scores: np.ndarray, truth: np.ndarray, level: float = 0.95, draws: int = 300, seed: int = 0
 ) -> tuple[float, float]:
-    """The percentile bootstrap interval of Kendall's tau over (n,) architectures; NaN where fewer than two are there.
+    """The percentile bootstrap interval of Kendall's tau over (n,) architectures; NaN where there is no tau.
 
     Another sample of architectures is what it tells of; what a score has drawn (weights, images) stays as it is.
     """
     count = len(scores)
-    if count < 2:
+    if math.isnan(kendall_tau(scores, truth)):
         return math.nan, math.nan
     rows = np.random.default_rng(seed).integers(count, size=(draws, count))
     low, high = np.nanquantile([kendall_tau(scores[r], truth[r]) for r in rows], [(1 - level) / 2, (1 + level) / 2])

@@ -76,18 +76,26 @@ def load_teacher(
     return as_tapped(network, taps).to(device).eval().requires_grad_(False)
 
 
-def _build(name: str, num_classes: int) -> nn.Module:
-    if model := _torchvision_name(name):
-        from torchvision.models import get_model
-
-        made = get_model(model, weights=None, num_classes=num_classes)
-    elif name in TEACHERS or ":" in name:
-        made = TEACHERS.make(name, num_classes)
-    else:
+def check_teacher(name: str) -> None:
+    """Raises InputError for a name that `build_teacher` does not know, before anything is loaded for it."""
+    if _torchvision_name(name):
+        return
+    if name not in TEACHERS and ":" not in name:
         raise InputError(
             f"unknown teacher {name!r}; choose from {', '.join(TEACHERS)}, a classifier of torchvision (resnet18), or "
             "what builds your own as my_module:build"
         )
+    TEACHERS.load(name)
+
+
+def _build(name: str, num_classes: int) -> nn.Module:
+    check_teacher(name)
+    if model := _torchvision_name(name):
+        from torchvision.models import get_model
+
+        made = get_model(model, weights=None, num_classes=num_classes)
+    else:
+        made = TEACHERS.make(name, num_classes)
     if not isinstance(made, nn.Module):
         raise InputError(f"teacher {name!r} is a {type(made).__name__}, not a torch module")
     return made

@@ -29,8 +29,11 @@ STATE = "state."  # before the names of a predictor's own arrays
 
 
 @dataclass(frozen=True)
-class Ranking(Sequence[Any]):
-    """A table's architectures, best score first, equals in the table's order; decoded when they are asked for."""
+class Ranking(Sequence[str]):
+    """A table's architectures, best score first, equals in the table's order; written out when they are asked for.
+
+    They are text, as `RunResult.found` and all files have them; `table.arch(row)` of `rows` are values.
+    """
 
     table: BenchmarkTable
     rows: np.ndarray  # (N,) of the table, best first
@@ -40,13 +43,13 @@ class Ranking(Sequence[Any]):
         return len(self.rows)
 
     @overload
-    def __getitem__(self, index: int) -> Any: ...
+    def __getitem__(self, index: int) -> str: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Any]: ...
-    def __getitem__(self, index: int | slice) -> Any:
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
         if isinstance(index, slice):
-            return [self.table.arch(int(row)) for row in self.rows[index]]
-        return self.table.arch(int(self.rows[index]))
+            return [self.table.arch_text(int(row)) for row in self.rows[index]]
+        return self.table.arch_text(int(self.rows[index]))
 
 
 @dataclass(frozen=True)

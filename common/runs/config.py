@@ -53,6 +53,12 @@ def between(low: float, high: float) -> Check:
 
 
 SEED = between(0, LAST_SEED)
+SHARE: Check = (lambda value: 0 < value <= 1), "above 0 and at most 1"
+# Of what is joined to a folder: empty, or a path that stays in it.
+INSIDE: Check = (
+    lambda name: not name or (bool(Path(name).parts) and not Path(name).is_absolute() and ".." not in Path(name).parts),
+    "the name of a folder in OUT_DIR, without .. and no / before it",
+)
 
 
 @dataclass(frozen=True)

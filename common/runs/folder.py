@@ -86,15 +86,25 @@ class RunFolder:
     ) -> None:
         self.close()
 
-    def pin(self, file: str, values: dict[str, Any], free: Collection[str] = (), setting: str = "--out") -> None:
+    def pin(
+        self,
+        file: str,
+        values: dict[str, Any],
+        free: Collection[str] = (),
+        setting: str = "--out",
+        grows: bool = False,
+    ) -> None:
         """Saves what the results of this folder depend on; a later start must bring the same, save for `free` keys.
 
+        Args: grows: a later start may leave keys out, or bring more of them, which are added.
         Raises: InputError naming what differs from what `file` holds.
         """
         path = self.path / file
         wanted = json.loads(json.dumps(plain(values)))
         if path.exists():
-            there = self._read(path)
+            stored = there = self._read(path)
+            if grows:
+                wanted, there = stored | wanted, wanted | stored
             ours, theirs = (leaves({k: v for k, v in tree.items() if k not in free}) for tree in (wanted, there))
             differing = [key for key in {**theirs, **ours} if theirs.get(key) != ours.get(key)]
             if differing:
@@ -102,7 +112,7 @@ class RunFolder:
                 raise InputError(
                     f"{self.path} holds a run with other settings ({shown}): choose another {setting} or remove it"
                 )
-            if there == wanted:
+            if stored == wanted:
                 return
         try:
             if path.suffix == ".yaml":

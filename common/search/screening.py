@@ -14,7 +14,7 @@ from common.evaluators.base import Evaluator, Request
 from common.evaluators.costs import CostEvaluator
 from common.predictors.base import Predictor
 from common.predictors.ranker import Ranker
-from common.runs.config import at_least, between, key
+from common.runs.config import SHARE, at_least, key
 from common.search.active import PARENTS, ActiveSearch, ActiveSettings
 from common.search.base import Proposal
 from common.search.candidates import Candidates
@@ -33,7 +33,7 @@ class ScreeningSettings(ActiveSettings):
     initial: int = key(15, "architectures to begin with, of those that were kept", at_least(2))
     kappa: float = key(1.0, "as for `active`; scores have less noise than accuracies", at_least(0))
     candidates: int = key(4000, "random architectures that the free score sees", at_least(10))
-    kept: float = key(0.25, "share of them that it leaves", between(0, 1))
+    kept: float = key(0.25, "share of them that it leaves", SHARE)
     mutants: int = key(200, "mutants of the best so far beside them, each round", at_least(0))
 
 

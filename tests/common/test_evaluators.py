@@ -12,6 +12,8 @@ import pytest
 
 from common.errors import InputError
 from common.evaluators import EVALUATORS, Context, make_evaluator
+from common.evaluators.own import ArchScore
+from common.evaluators.training_free import evaluate_each
 from common.spaces import make_space
 
 SPACE = make_space("nasbench201", channels=4, cells_per_stage=1, image_size=8)
@@ -47,6 +49,21 @@ def nothing(context):
 
 def wrong(a, b):
     return 0
+
+def fails(network, x, y):
+    return network.no_such_part
+
+def says_text(network, x, y):
+    return "good"
+
+def says_nothing(arch):
+    return None
+
+def divides(arch):
+    return 1 / 0
+
+def cannot(context):
+    return context.no_such_part
 """
 
 
@@ -99,6 +116,42 @@ def test_what_cannot_be_made_is_one_line(own: Path, name: str, said: str):
         make_evaluator(name.format(own=own), Context(SPACE))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("fails", "fails: AttributeError: "),
+        ("says_text", "says 'good', expected a number"),
+        ("says_nothing", "says None, expected a number"),
+        ("divides", "fails: ZeroDivisionError: division by zero ("),
+        ("cannot", "fails: AttributeError: 'Context' object has no attribute 'no_such_part' ("),
+    ],
+)
+@pytest.mark.parametrize("beside", ["", "naswot+"])
+def test_a_users_own_that_fails_is_one_line_that_names_it_and_the_architecture(
+    own: Path, name: str, said: str, beside: str
+):
+    with pytest.raises(InputError) as caught:
+        evaluate_each([make_evaluator(f"{beside}{own}:{name}", context())], CELL)
+    line = str(caught.value)
+    assert f"{own.stem}:{name} {said}" in line
+    assert line.startswith("|") == (name != "cannot")  # which has not come as far as an architecture
+    assert (f"{own.name}, line " in line) == ("fails" in said)
+    assert "\n" not in line
+
+
+def test_what_a_users_own_refuses_and_a_lack_of_memory_stay_what_they_are():
+    def refuses(arch: Any) -> float:
+        raise InputError("not this one")
+
+    def is_full(arch: Any) -> float:
+        raise MemoryError
+
+    with pytest.raises(InputError, match=r"^\|.*\|: not this one$"):
+        ArchScore("own", refuses, SPACE).evaluate(CELL)
+    with pytest.raises(MemoryError):
+        ArchScore("own", is_full, SPACE).evaluate(CELL)
 
 
 def test_what_is_dear_is_loaded_once_and_shared_by_seeds():

@@ -175,3 +175,4 @@ def test_the_interval_of_tau_covers_it_and_narrows_with_more_architectures():
     assert tau_interval(scores, truth, level=0.5)[0] > low
     assert tau_interval(truth, truth) == pytest.approx((1.0, 1.0))
     assert np.isnan(tau_interval(truth[:1], truth[:1])).all()
+    assert np.isnan(tau_interval(np.ones_like(truth), truth)).all()

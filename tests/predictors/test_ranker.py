@@ -150,15 +150,16 @@ def test_rows_without_a_value_are_not_learnt_from():
     assert np.array_equal(fitted("boosting", half).predict(TABLE), expected.predict(TABLE))
 
 
-def test_a_ranking_is_best_first_and_decoded_when_asked_for():
+def test_a_ranking_is_best_first_and_text():
     ranker = fitted("boosting")
     ranking, scores = ranker.rank(TABLE), ranker.predict(TABLE)
     assert len(ranking) == len(TABLE)
     assert ranking.rows.tolist() == sorted(range(len(TABLE)), key=lambda row: (-scores[row], row))
-    assert ranking[0] == TABLE.arch(int(np.argmax(scores)))
-    assert ranking[-1] == TABLE.arch(int(ranking.rows[-1]))
-    assert ranking[:3] == [TABLE.arch(int(row)) for row in ranking.rows[:3]]
+    assert ranking[0] == TABLE.arch_text(int(np.argmax(scores)))
+    assert ranking[-1] == TABLE.arch_text(int(ranking.rows[-1]))
+    assert ranking[:3] == [TABLE.arch_text(int(row)) for row in ranking.rows[:3]]
     assert list(ranking) == ranking[:]
+    assert ranker.predict(ranking[:3]) == pytest.approx(ranking.scores[:3])  # text is taken wherever values are
     assert (np.diff(ranking.scores) <= 0).all()
 
 

@@ -479,6 +479,7 @@ UNUSED: list[tuple[tuple[object, ...], str]] = [
     (("--encoding", "one_hot"), "'lenet' learns from feature tensors"),
     (("--predictor", "boosting", "--encoding", "tensor"), "'boosting' learns from flat features"),
     (("--jobs", 0), "--jobs: '0'"),
+    (("--search", "active", "--budget", 99999), "99,999 architectures cannot be evaluated: it holds 60 to choose from"),
     (("--budget_seconds", 5), "--budget_seconds is for strategies; --search topk trains on a number"),
     (("--search", "random", "--budget_seconds", 0), "--budget_seconds 0: must be above 0"),
     (("--search", "random", "--seconds", "time"), "--seconds time is the column that --budget_seconds"),
@@ -500,6 +501,8 @@ def test_settings_are_described(renas: Callable[..., Run]):
     assert "boosting.MAX_ITER" in run.out
     assert "evolution.POPULATION" in run.out
     assert "lenet.LR" in renas("--describe", "--search", "ea").out
+    assert "lenet.LR" not in renas("--describe", "--search", "active").out  # it has a predictor of its own
+    assert renas("--describe", "--predictor", "auto").out.startswith("predictor auto, encoding graph:\n  auto.MEMBERS ")
 
 
 # the library --------------------------------------------------------------------------------------------------------

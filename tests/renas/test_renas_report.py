@@ -251,6 +251,19 @@ def test_a_find_that_was_trained_on_is_marked_as_such(table: BenchmarkTable):
         assert (star.get_xdata()[0], star.get_ydata()[0]) == (93.0, 7.0)
 
 
+@pytest.mark.parametrize("finite", [0, 10])
+def test_a_training_that_diverged_is_drawn(table: BenchmarkTable, tmp_path: Path, finite: int):
+    """Its scores are NaN or infinite; those that are not are shown."""
+    scores = np.array([*range(finite), *[np.inf, np.nan] * 10][:20])
+    record = a_record(0, kendall_tau=None, loss=[None, None], train_tau=[None, None])
+    (axes,) = draw_predictions(an_experiment(table), record, scores).axes
+    shown = next(line for line in axes.lines if line.get_marker() == ".")
+    assert {*np.asarray(shown.get_ydata())} <= {*range(4, finite)}  # without those that were trained on
+    assert bool(len(np.asarray(shown.get_ydata()))) == bool(finite)
+    write_plots(an_experiment(table), [record], scores, tmp_path)
+    assert (tmp_path / "predicted_vs_true.png").exists()
+
+
 def test_the_search_plot_shows_median_quartiles_and_random_search(table: BenchmarkTable):
     label, report = (table.column(name).values for name in ("cifar10_valid_12", "cifar10_test_200"))
     experiment = an_experiment(table)

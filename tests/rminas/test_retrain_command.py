@@ -251,6 +251,7 @@ def test_what_holds_no_genotype_is_named(tmp_path: Path) -> None:
             ("TRAIN.GENOTYPE", "runs/no"),
             "--arch runs/no: neither a file or folder that exists nor an architecture",
         ),
+        (("TRAIN.GENOTYPE", "no", "DATA.PATH", "none.npz"), "--arch no: neither a file or folder that exists nor an"),
         (("DATA.NAME", "mnist"), "unknown data set 'mnist'"),
         (("DATA.IM_SIZE", "32"), "DATA.IM_SIZE is 32, but scikit-learn load_digits has 8"),
         (("DATA.NUM_CLASSES", "100"), "DATA.NUM_CLASSES is 100, but scikit-learn load_digits has 10"),

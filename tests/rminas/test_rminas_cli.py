@@ -207,6 +207,11 @@ def test_rank_tells_taus_at_several_steps_and_can_be_extended(cfg: Path, tmp_pat
         (("RMINAS.EVALUATOR", "size"), "RMINAS.EVALUATOR is 'size', expected one of "),
         (("--evaluators", "params"), "--evaluators is for --rank"),
         (("--rank", "3", "--evaluators", "params,size"), "unknown evaluator 'size'"),
+        (("--rank", "3", "--evaluators", ""), "evaluator: an empty name; choose from "),
+        (("--rank", "3", "--evaluators", ","), "evaluator: an empty name"),
+        (("--evaluators", ""), "--evaluators is for --rank"),
+        (("TEACHER.WEIGHTS", "", "TEACHER.NAME", "vgg"), "unknown teacher 'vgg'; choose from resnet20"),
+        (("DATA.NAME", "no_such_set", "DATA.PATH", "none", "TEACHER.NAME", "vgg"), "unknown teacher 'vgg'"),
         (("TEACHER.WEIGHTS", ""), "TEACHER.WEIGHTS is empty: name the weights of a resnet20"),
         (("DATA.NUM_CLASSES", "100"), "DATA.NUM_CLASSES is 100"),
         (("DATA.NAME", "mnist"), "unknown data set 'mnist'"),
@@ -223,6 +228,44 @@ def test_rank_tells_taus_at_several_steps_and_can_be_extended(cfg: Path, tmp_pat
 )
 def test_bad_input_is_one_line_that_names_it(cfg: Path, words: tuple[str, ...], said: str):
     assert said in refused(cfg, *words)
+
+
+def test_a_ranking_by_other_evaluators_goes_on_with_the_inputs_that_both_use(cfg: Path):
+    """A teacher that only one of them needs is no other run; another teacher is."""
+    folder = run(cfg, "--rank", "4", "--evaluators", "zen")
+    inputs = [json.loads((folder / "inputs.json").read_text())]
+    for names in ("rmi,params", "zen"):
+        run(cfg, "--rank", "4", "--evaluators", names)
+        inputs.append(json.loads((folder / "inputs.json").read_text()))
+    assert inputs[1].pop("teacher_sha256") == inputs[2].pop("teacher_sha256")
+    assert inputs[0] == inputs[1] == inputs[2]
+    (folder / "inputs.json").write_text(json.dumps({**inputs[0], "teacher_sha256": "another"}))
+    run(cfg, "--rank", "4", "--evaluators", "zen")
+    assert "teacher_sha256 is 'another' there" in refused(cfg, "--rank", "4", "--evaluators", "rmi")
+
+
+def test_evaluators_are_checked_before_a_teacher_is_trained(cfg: Path):
+    trained = ("TEACHER.WEIGHTS", "", "TEACHER.EPOCHS", "1")
+    assert "unknown evaluator 'size'" in refused(cfg, *trained, "--rank", "4", "--evaluators", "rmi,params+size")
+    assert not (cfg.parent / "tiny_rank").exists()
+
+
+def test_a_score_without_any_value_is_named(cfg: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """It takes no cell from the others."""
+    file = tmp_path / f"own_nan_{tmp_path.name}.py"
+    file.write_text("def unknown(arch): return float('nan')\ndef worst(arch): return -float('inf')\n")
+    name, worst = f"{file}:unknown", f"{file}:worst"
+    folder = run(cfg, "--rank", "4", "--evaluators", f"{name},{worst},params")
+    out = capsys.readouterr().out
+    assert [f"{score} has no finite value of any cell" in out for score in (name, worst, "params")] == [
+        True,
+        True,
+        False,
+    ]
+    assert "cells that all scores have" not in out
+    assert [row["n"] for row in summary(folder)["runs"][0]["rows"]] == [0, 4, 4]
+    words = ("RMINAS.EVALUATOR", name, "RMINAS.STRATEGY", "random", "RMINAS.MAX_EVALUATIONS", "3")
+    assert f"{name}: none of the 3 evaluated cells has a finite value" in refused(cfg, *words)
 
 
 def test_an_npz_without_the_keys_is_named(cfg: Path, tmp_path: Path):

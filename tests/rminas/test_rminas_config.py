@@ -170,6 +170,12 @@ def test_overrides_win_and_are_read_by_the_type_of_the_key(tmp_path):
         ("RMINAS: {VOTE: max}", (), ("RMINAS.VOTE is 'max', expected one of best, greedy, index, model, smoothed",)),
         ("SPACE: {NAME: infer_nb301}", (), ("SPACE.NAME is 'infer_nb301', expected one of darts", "as my_module:NAME")),
         ("{}", ("RMINAS.OBSERVE", "150.0"), ("RMINAS.OBSERVE is '150.0', expected a whole number",)),
+        ("{}", ("RMINAS.OBSERVE", "0"), ("RMINAS.OBSERVE is 0, expected from 1 to 1e+06",)),
+        ("{}", ("RMINAS.KEPT", "0"), ("RMINAS.KEPT is 0.0, expected above 0 and at most 1",)),
+        *(
+            ("{}", ("NAME", name), (f"NAME is {name!r}, expected the name of a folder in OUT_DIR, without ..",))
+            for name in ("../../x", "a/../../x", "/tmp/x", ".")
+        ),
         ("{}", ("RMINAS.OBSERVE",), ("'RMINAS.OBSERVE' has no value",)),
         ("[1, 2]", (), ("expected settings as KEY: value, found list",)),
         ("a: [1", (), ("not YAML",)),

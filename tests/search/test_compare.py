@@ -14,7 +14,7 @@ from common.benchmarks.table import BenchmarkTable, Column, Source
 from common.errors import InputError
 from common.metrics import compare_paired
 from common.spaces import make_space
-from renas import compare
+from renas import compare, compare_report
 from renas.compare_plot import draw_comparison
 from renas.compare_report import Curves
 
@@ -67,6 +67,21 @@ def test_paired_differences_by_hand() -> None:
     assert 0.6 <= made.low < made.mean < made.high <= 3.0
     assert compare_paired(np.ones(4), np.ones(4)).p_value == 1
     assert compare_paired(np.ones(4), np.ones(4)).low == 0
+
+
+def test_a_difference_the_other_way_is_told_as_its_size() -> None:
+    made = {"mean": -0.038, "low": -0.066, "high": 0.01, "level": 0.95, "better": 2, "worse": 3, "n": 5, "p_value": 1.0}
+    paired = {
+        "first": "a",
+        "second": "b",
+        "mean_regret": {**made, "mean": 0.5},
+        "final_regret": made,
+        "final_report": None,
+    }
+    _, mean, final = compare_report.paired_lines(paired)
+    assert "regret in the mean of all evaluations: lower by 0.500 [-0.066, 0.010]" in mean
+    assert "regret at the end: higher by 0.038 [-0.010, 0.066]" in final
+    assert "better on 2 and worse on 3" in final
 
 
 def test_the_bootstrap_interval_covers_the_mean_as_often_as_it_says() -> None:
