@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,10 +11,11 @@ from typing import Any
 
 import numpy as np
 from records import ROOT, Kept, head, read, row, spread, values
-from tables_rminas import Lines, RmiRun, read_summary
+from tables_rminas import STAND_IN, Lines, RmiRun, read_summary
 
-OFA, STAND_IN = "ofa/acc_predictor.pth", "tiny_imagenet/tiny_imagenet120_32px.npz"
-SPACE = f"{ROOT}/examples/ofa_space.py:OfaPart"
+OFA = "ofa/acc_predictor.pth"
+sys.path.append(str(ROOT / "examples"))
+SPACE = "ofa_space:OfaPart"
 MOST_FLOPS = "13M"  # of a network for the stand-in's 32 pixels; at 224, the same networks have some 35 times as many
 IMAGES = {"num_classes": 120, "image_size": 32}
 DRAWN = 10_000
