@@ -321,7 +321,7 @@ def test_a_renas_run_keeps_what_tables_need_and_no_more(tmp_path: Path):
     assert record["seed"] == 3
 
 
-def test_a_search_run_looks_up_all_data_sets(tmp_path: Path):
+def test_a_search_run_looks_up_all_data_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     import csv
 
     from common.spaces import make_space
@@ -334,10 +334,11 @@ def test_a_search_run_looks_up_all_data_sets(tmp_path: Path):
         writer.writerow(["arch", *columns])
         for place, arch in enumerate(archs):
             writer.writerow([space.format(arch), *(40 + place + number / 10 for number in range(6))])
+    monkeypatch.setattr(tables_rminas, "EVALUATED", (10, 30))
     run = tables_rminas.SearchRun("a", "random", "cifar10", {}, file="table.csv")
     ((config, made),) = run.make([0, 1], tmp_path, tmp_path / "runs")
     assert [record["seed"] for record in made] == [0, 1]
-    best = made[0]["chosen"]["200"]  # all 30 were seen
+    best = made[0]["chosen"]["30"]  # all were seen
     assert best == {"index": 29, "cifar10": 69.1, "cifar100": 69.3, "imagenet16_120": 69.5}
     assert config["label"] == "cifar10_valid_12"
 
