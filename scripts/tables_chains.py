@@ -131,7 +131,7 @@ def macro_page() -> str:
             ranks = spread([run["found"]["rank"] for run in runs], 0)
             seconds = spread([run["search_s"] for run in runs], 0)
             seen = f"{spread([run['evaluations'] for run in runs], 0)} networks"
-            score = summary["settings"]["RMINAS"]["EVALUATOR"]
+            score = summary["settings"]["RMINAS"].get("EVALUATOR", "rmi")  # older summaries know no other
             lines.append(row(f"{title} (`{score}`)", len(runs), f"**{found}**", ranks, seen, seconds))
     if table := read_summary("screening/macro_cifar10_table"):
         mean = f"{table['mean']:.2f} ± {table['std']:.2f}"

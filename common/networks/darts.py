@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common.networks.base import TappedNetwork
-from common.networks.layers import conv_bn
+from common.networks.layers import EverySecond, conv_bn
 from common.spaces.darts import (
     AVG_POOL,
     INPUTS,
@@ -141,18 +141,23 @@ class Cell(nn.Module):
 
 
 class FactorizedReduce(nn.Module):
-    """ReLU, two 1x1 convolutions of stride 2, one of them a pixel off, side by side, and batch norm; even sides."""
+    """ReLU, two 1x1 convolutions of stride 2, one of them a pixel off, side by side, and batch norm; even sides.
+
+    The pixels are taken before the convolutions (`EverySecond`).
+    """
 
     def __init__(self, width_in: int, width: int) -> None:
         super().__init__()
         half = width // 2
-        self.even = nn.Conv2d(width_in, half, 1, stride=2, bias=False)
-        self.odd = nn.Conv2d(width_in, width - half, 1, stride=2, bias=False)
+        self.even = nn.Conv2d(width_in, half, 1, bias=False)
+        self.odd = nn.Conv2d(width_in, width - half, 1, bias=False)
         self.norm = nn.BatchNorm2d(width)
+        self.every_second = EverySecond()
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(x)
-        return self.norm(torch.cat([self.even(x), self.odd(x[:, :, 1:, 1:])], dim=1))
+        even, odd = self.every_second(x), self.every_second(F.pad(x, (-1, 0, -1, 0)))
+        return self.norm(torch.cat([self.even(even), self.odd(odd)], dim=1))
 
 
 class AuxiliaryHead(nn.Module):

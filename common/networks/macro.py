@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from common.networks.base import TappedNetwork
-from common.networks.layers import conv_bn
+from common.networks.layers import EverySecond, conv_bn
 from common.spaces.macro import (
     HEAD_CHANNELS,
     IDENTITY,
@@ -34,7 +34,8 @@ class MacroNetwork(TappedNetwork):
             if block != IDENTITY:
                 stages[stage].append(InvertedResidual(width_in, width, stride, *KERNEL_EXPANSION[block]))
             elif changes_shape(width_in, width, stride):
-                stages[stage].append(conv(width_in, width, 1, stride, relu=False))
+                projection = conv(width_in, width, 1, relu=False)
+                stages[stage].append(nn.Sequential(EverySecond(), projection) if stride == 2 else projection)
         self.stages = nn.ModuleList(stages)
         self.head = conv(width, HEAD_CHANNELS, 1)
         self.classifier = nn.Linear(HEAD_CHANNELS, num_classes)

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from common.networks import build_network
 from common.networks.base import TappedNetwork
+from common.networks.layers import EverySecond
 from common.networks.macro import InvertedResidual
 from common.networks.nasbench101 import Cell as CellNetwork101
 from common.networks.nasbench201 import Cell as CellNetwork201
@@ -336,3 +337,18 @@ def test_macro_networks_with_equal_keys_compute_the_same_with_the_same_weights()
         assert isinstance(other, TappedNetwork)
         other.load_state_dict(one.state_dict())
         assert torch.equal(one(images), other(images))
+
+
+def test_every_second_pixel_before_a_1x1_convolution_is_its_stride() -> None:
+    strided = nn.Conv2d(6, 4, 1, stride=2, bias=False).double()
+    x = torch.randn(2, 6, 8, 10, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
+    one, two = x.clone().requires_grad_(), x.clone().requires_grad_()
+    expected = strided(one)
+    found = nn.functional.conv2d(EverySecond()(two), strided.weight)
+    torch.testing.assert_close(found, expected)
+    layouts: list[bool] = []
+    two.register_hook(lambda gradient: layouts.append(gradient.is_contiguous(memory_format=torch.channels_last)))
+    expected.sum().backward()
+    found.sum().backward()
+    torch.testing.assert_close(two.grad, one.grad)
+    assert layouts == [True]
