@@ -116,7 +116,7 @@ TABLES = (
         STAND_IN,
         "20,001 of the 423,624 cells, one training run each",
         R.tau_101_page,
-        (*R.TAU_101, R.on_201("cifar10"), R.ONE_RUN),
+        (*R.TAU_101, R.DEMO["nb201 cifar10"], R.on_201("cifar10"), R.ONE_RUN),
     ),
     PaperTable(
         "renas-tau-201",
