@@ -107,7 +107,15 @@ def test_another_setting_is_refused_and_named_but_a_new_one_is_not(kept: Path):
     assert records.read("a").seeds == {0, 1}
 
 
-@pytest.mark.parametrize("content", [b"", b"not gzip", gzip.compress(b"{}\n"), gzip.compress(b'{"config": {}}\n[1')])
+DAMAGED = {
+    "empty": b"",
+    "no gzip": b"not gzip",
+    "no settings": gzip.compress(b"{}\n"),
+    "cut": gzip.compress(b'{"config": {}}\n[1'),
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)  # the bytes hold the time, by which no test is named
 def test_a_damaged_file_is_named(kept: Path, content: bytes):
     kept.mkdir()
     records.file_of("a").write_bytes(content)
