@@ -346,14 +346,16 @@ def published_page() -> str:
             )
         )
     found = _found_by(kept)
-    of = f" ({difference(found, acc, 2)} less {acc:.2f} ± {std:.2f} published)" if found else ""
+    of = f"; published {acc:.2f} ± {std:.2f} ({difference(found, acc, 2)})" if found else ""
     begun = len({line["seed"] for line in kept.evaluations} - kept.seeds)
     return "\n".join(
         [
             *lines,
             "",
             f"Found: {spread(found, 2) or 'nothing yet'}{of}; {len(kept.records)} of {PUBLISHED_SEARCH.seeds} seeds "
-            f"are finished, {begun} begun ({len(kept.evaluations)} evaluations are kept in all).",
+            f"are finished, {begun} begun ({len(kept.evaluations)} evaluations are kept in all). Tau is over all that "
+            "a seed evaluated, which is mostly what its forest chose; seconds are of one core with other work, added "
+            "up. Batches are drawn from 10,000 of the 50,000 training images.",
         ]
     )
 
