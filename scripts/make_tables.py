@@ -21,6 +21,7 @@ import simulate_cluster
 from paper_tables import TABLES as PAPER_TABLES
 from paper_tables import PaperTable, listing_page
 from tables_renas import DATASETS, FOUND_201, LABELS, accuracy, on_201, tau
+from tables_rminas import AS_PUBLISHED, IS_RACED, PUBLISHED_SEARCH
 from tables_rminas import PUBLISHED as RMI_PUBLISHED
 
 from common.cli import OneLineParser, run_command
@@ -90,18 +91,21 @@ def headline_table(link: Link) -> str:
             f"| {records.spread(tau(kept), 3)} | {_found(accuracy(kept, 'found'), len(kept.records))} "
             f"| {published[0]:.2f} ± {published[1]:.2f} |"
         )
-    published = RMI_PUBLISHED["RMI-NAS"][0]["cifar10"]
-    for name, what in (
-        ("nb201_60updates", "RMI-NAS, 60 of 150 updates"),
-        ("nb201_cifar10_fast", "RMI-NAS, raced, with size"),
+    acc, std = RMI_PUBLISHED["RMI-NAS"][0]["cifar10"]
+    raced = RMINAS / "search_nb201_cifar10_fast.json"
+    for what, where, runs in (
+        (
+            AS_PUBLISHED,
+            f"{link(RESULTS / 'papers.md')}#rminas-201-published",
+            records.read(PUBLISHED_SEARCH.name).records,
+        ),
+        (IS_RACED, link(raced), _read(raced)["runs"]),
     ):
-        file = RMINAS / f"search_{name}.json"
-        s = _read(file)
-        updates = sum(run["updates"] for run in s["runs"]) / s["n"]
+        found, taus, updates = ([run[key] for run in runs] for key in ("found", "kendall_tau", "updates"))
+        accuracies = records.spread([cell["test_acc"] for cell in found], 2)
         lines.append(
-            f"| [{what}]({link(file)}) | {s['dataset']} | {updates:,.0f} updates of small networks "
-            f"| {_pm(s, 'kendall_tau', 3)} | **{_pm(s, 'test_acc', 2)}** ({s['n']}) "
-            f"| {published[0]:.2f} ± {published[1]:.2f} |"
+            f"| [{what}]({where}) | cifar10 | {sum(updates) / len(runs):,.0f} updates of small networks "
+            f"| {records.spread(taus, 3)} | **{accuracies}** ({len(runs)}) | {acc:.2f} ± {std:.2f} |"
         )
     rows = (*_screening_rows(link), *_search_rows(link), *_predictor_rows(link), *_score_rows(link))
     return "\n".join([*lines, *rows])
