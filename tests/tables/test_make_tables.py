@@ -35,7 +35,7 @@ def test_links_of_a_table_follow_its_page():
 
 def test_a_missing_summary_is_an_error_and_not_a_missing_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(make_tables, "RMINAS", tmp_path)
-    with pytest.raises(InputError, match=r"search_nb201_60updates\.json is missing"):
+    with pytest.raises(InputError, match=r"search_nb201_cifar10_fast\.json is missing"):
         make_tables.headline_table(str)
 
 
