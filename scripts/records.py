@@ -72,19 +72,20 @@ def keep(name: str, config: Mapping[str, Any], records: Iterable[Mapping[str, An
     old, new = leaves(there.config), leaves(config)
     if differing := [key for key in old if key in new and old[key] != new[key]]:
         raise InputError(f"{file_of(name)} holds a run with another {differing[0]}: remove it, or make it with that")
-    known = {_place(line): line for line in (*there.records, *there.evaluations)}
+    known = {place_of(line): line for line in (*there.records, *there.evaluations)}
     for record in records:
         revision = record["environment"]["revision"]
         if not revision or "+" in revision:
             raise InputError(f"{name}: made from a tree with changes ({revision or 'no revision'}): commit, run again")
-        known.setdefault(_place(record), without_machine_paths(plain(record)))
+        known.setdefault(place_of(record), without_machine_paths(plain(record)))
     lines = [{"config": config}, *(known[place] for place in sorted(known))]
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     write_atomic(file_of(name), lambda out: out.write(gzip.compress(text.encode(), mtime=0)))
 
 
-def _place(record: Mapping[str, Any]) -> tuple[int, int]:
-    return record["seed"], record.get("index", -1)
+def place_of(record: Mapping[str, Any]) -> tuple[int, int, str]:
+    """What a line is of: a seed, before its evaluations, which in a ranking are of several evaluators."""
+    return record["seed"], record.get("index", -1), record.get("evaluator", "")
 
 
 # cells of tables ---------------------------------------------------------------------------------------------------

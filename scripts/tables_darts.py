@@ -15,6 +15,7 @@ from typing import Any
 
 from records import ROOT, head, read, row
 from tables_renas import Lines
+from tables_rminas import RmiRun
 
 RESULTS = ROOT / "docs/results"
 
@@ -110,6 +111,53 @@ class PlaceRun:
 
 
 PLACES = PlaceRun()
+
+
+# How well the loss ranks trained genotypes -------------------------------------------------------------------------
+
+RANKED, EVALUATORS = 40, ("rmi", "combined", "params", "flops")
+BATCH = 32  # published: 128, four times the price
+RANKINGS = {
+    title: RmiRun(
+        f"rminas/darts{title.split()[0]}",
+        "darts_cifar10",
+        {
+            "DATA__PATH": "cifar/cifar10_subset.npz",
+            "TEACHER__WEIGHTS": "teachers/resnet20_cifar10.th",
+            "BENCHMARK__PATH": TABLES[title][0],
+        },
+        {"TRAIN__BATCH_SIZE": BATCH},
+        seeds=1,
+        rank=RANKED,
+        evaluators=EVALUATORS,
+    )
+    for title in [*TABLES][:2]
+}
+
+
+def tau_page() -> str:
+    kept = {title: read(run.name) for title, run in RANKINGS.items()}
+    rows = {
+        title: {line["score"]: line for line in runs.records[0]["rows"]} if runs.records else {}
+        for title, runs in kept.items()
+    }
+    lines = head("score", *(f"Kendall tau, {title} (genotypes)" for title in kept))
+    for score in dict.fromkeys(name for made in rows.values() for name in made):
+        told = [
+            f"{made[score]['kendall_tau']:.3f} ({made[score]['n']})" if score in made else "" for made in rows.values()
+        ]
+        lines.append(row(score, *told))
+    trained = [sum(line.get("evaluator") == EVALUATORS[0] for line in runs.evaluations) for runs in kept.values()]
+    counts = " and ".join(f"{count} of {RANKED}" for count in trained)
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Random genotypes of the two tables as networks of the published size, trained with batches of {BATCH} "
+            f"(published: 128); so far the RMI loss of {counts} is known. What has to be predicted are validation "
+            "accuracies after 200 epochs and test accuracies after 600.",
+        ]
+    )
 
 
 def darts_page() -> str:

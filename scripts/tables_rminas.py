@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from records import ROOT, Kept, difference, head, read, row, spread, values
+from records import ROOT, Kept, difference, head, place_of, read, row, spread, values
 from tables_renas import DATASETS, LABELS, NB201, Lines, on_201
 
 from common.errors import InputError
@@ -83,8 +83,9 @@ class SearchRun:
 
 @dataclass(frozen=True)
 class RmiRun:
-    """A search of RMI-NAS by a config. paths: its keys that name data files, relative to the data folder.
+    """A search of RMI-NAS by a config, or a ranking. paths: keys that name data files, relative to the data folder.
 
+    rank: of a ranking, how many architectures; evaluators: which it compares.
     What judges the result (`BENCHMARK`) is no setting of the search: evaluations that were kept beside one table are
     gone on with beside another, and only summaries by the run's own table are kept.
     """
@@ -95,6 +96,8 @@ class RmiRun:
     settings: Mapping[str, Any] = field(default_factory=dict)
     seeds: int = 3
     first: int = 7
+    rank: int = 0
+    evaluators: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -110,13 +113,18 @@ class RmiRun:
 
         options = {**self.settings, **{key: str(data / path) for key, path in self.paths.items()}}
         options |= {"NAME": Path(self.name).name, "OUT_DIR": str((runs / self.name).parent)}
-        with RunFolder.open(runs / self.name, nested(load_config(self.config, **options)), CONFIG_FILE, FREE) as folder:
-            there = {(record["seed"], record["index"]) for record in folder.records()}
+        begun = runs / (f"{self.name}_rank" if self.rank else self.name)
+        with RunFolder.open(begun, nested(load_config(self.config, **options)), CONFIG_FILE, FREE) as folder:
+            there = {place_of(record) for record in folder.records()}
             for line in read(self.name).evaluations:
-                if (line["seed"], line["index"]) not in there:
+                if place_of(line) not in there:
                     folder.append({key: value for key, value in line.items() if key != "environment"})
         for seed in seeds:
-            made = rminas.run(self.config, RNG_SEED=seed, **options)
+            made: Any
+            if self.rank:
+                made = rminas.rank(self.config, self.rank, self.evaluators, RNG_SEED=seed, **options)
+            else:
+                made = rminas.run(self.config, RNG_SEED=seed, **options)
             yield self.collected(made.folder, made.summary["environment"])
 
     def collected(self, folder: Path, environment: Mapping[str, Any]) -> tuple[dict[str, Any], Lines]:
@@ -127,15 +135,17 @@ class RmiRun:
             config = yaml.safe_load((folder / CONFIG_FILE).read_text())
             judge = Path(config["BENCHMARK"]["PATH"]).name
             config = {key: value for key, value in config.items() if key not in (*FREE, "BENCHMARK")}
-            config["inputs"] = json.loads((folder / INPUTS_FILE).read_text())
+            if (folder / INPUTS_FILE).exists():  # costs need no images
+                config["inputs"] = json.loads((folder / INPUTS_FILE).read_text())
             whole = (folder / "evaluations.jsonl").read_text().split("\n")[:-1]  # it may be written to at this moment
             lines = [{**json.loads(line), "environment": environment} for line in whole]
         except (OSError, ValueError, AttributeError, LookupError, TypeError, yaml.YAMLError) as error:
             raise InputError(f"{folder} is not the folder of a search of RMI-NAS ({error})") from None
-        if (folder / "summary.json").exists() and judge == Path(self.paths["BENCHMARK__PATH"]).name:
+        if (folder / "summary.json").exists() and judge == Path(self.paths.get("BENCHMARK__PATH", "")).name:
             summary = json.loads((folder / "summary.json").read_text())
             told = {"benchmark": summary["benchmark"], "environment": summary["environment"]}
-            lines += [{**run, "seconds": run["search_s"], **told} for run in summary["runs"]]
+            seconds = "evaluate_s" if self.rank else "search_s"
+            lines += [{**run, "seconds": run[seconds], **told} for run in summary["runs"]]
         return config, lines
 
 

@@ -216,6 +216,28 @@ def test_only_a_summary_by_the_runs_own_table_is_kept(kept: Path, tmp_path: Path
     assert records.read(run.name).records[0]["benchmark"] == {"title": "official"}
 
 
+def test_a_ranking_is_kept_and_gone_on_with(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from common.runs import RunFolder
+
+    run = tables_rminas.RmiRun("a/b", "nb201_digits", {}, rank=4, evaluators=("params", "flops"))
+    ((config, made),) = run.make([7], tmp_path, tmp_path / "one")
+    assert config["SPACE"]["NAME"] == "nasbench201"
+    assert "BENCHMARK" not in config
+    *lines, summary = made
+    assert {(line["evaluator"], line["index"]) for line in lines} == {(e, i) for e in run.evaluators for i in range(4)}
+    assert [row["score"] for row in summary["rows"]] == ["params", "FLOPs"]
+    clean = [{**line, "environment": CLEAN} for line in lines]
+    records.keep(run.name, config, clean[:5])
+    assert len(records.read(run.name).evaluations) == 5
+    ((_, again),) = run.make([7], tmp_path, tmp_path / "two")  # elsewhere, from what is kept
+    assert [line["value"] for line in again[:-1]] != []
+    assert {(x["evaluator"], x["index"], x["value"]) for x in again[:-1]} == {
+        (x["evaluator"], x["index"], x["value"]) for x in lines
+    }
+    there = RunFolder(tmp_path / "two" / "a/b_rank").records()
+    assert {records.place_of(line) for line in there[:5]} == {records.place_of(line) for line in clean[:5]}
+
+
 def _stop() -> Any:
     raise KeyboardInterrupt
 
