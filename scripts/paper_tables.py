@@ -65,17 +65,12 @@ class PaperTable:
     def needs(self) -> list[str]:
         return [*dict.fromkeys([*(file for run in self.runs for file in run.files), *self.files])]
 
-    def made(self) -> tuple[int, int]:
-        """The fewest and the most seeds that a run of it has."""
-        counts = [len(read(run.name).records) for run in self.runs]
-        return (min(counts), max(counts)) if counts else (0, 0)
-
     def state_now(self) -> str:
         """The state, with the number of seeds; where settings or seeds are missing, how many are there."""
         if not self.runs:
             return self.state
         counts = [(len(read(run.name).records), min(FEWEST, run.seeds)) for run in self.runs]
-        fewest, most = self.made()
+        fewest, most = min(made for made, _ in counts), max(made for made, _ in counts)
         n = f"n = {fewest}" if fewest == most else f"n = {fewest} to {most}"
         if all(made >= needed for made, needed in counts):
             return f"{self.state}, {n}"

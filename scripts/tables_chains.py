@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from records import ROOT, Kept, head, read, row, spread, values
-from tables_rminas import STAND_IN, Lines, RmiRun, read_summary
+from tables_rminas import STAND_IN, Lines, RmiRun, found_by, read_summary
 
 OFA = "ofa/acc_predictor.pth"
 sys.path.append(str(ROOT / "examples"))
@@ -90,7 +90,7 @@ KNOWN = KnownRun()
 def mobilenet_page() -> str:
     screened, known = read(SCREENING.name), read(KNOWN.name)
     lines = head("what chooses", "n", "predicted ImageNet accuracy, %", "it has seen")
-    found = spread(values(screened, lambda run: run["found"]["test_acc"]), 2)
+    found = spread(found_by(screened), 2)
     score = screened.config.get("RMINAS", {}).get("EVALUATOR", "")
     seen = f"{spread(values(screened, lambda run: run['evaluations']), 0)} networks, untrained"
     lines.append(row(f"screening by `{score}`", len(screened.records), f"**{found}**", seen))

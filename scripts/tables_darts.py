@@ -6,18 +6,15 @@ that the space has not; RMI-NAS's own was never published.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from records import ROOT, head, read, row
+from records import head, read, row
 from tables_renas import Lines
-from tables_rminas import RmiRun
-
-RESULTS = ROOT / "docs/results"
+from tables_rminas import RmiRun, read_summary
 
 # GPU days of the search, test error (%) as its own paper has it, and retrained by one recipe in RMI-NAS's paper.
 PUBLISHED = {
@@ -75,8 +72,9 @@ def genotypes() -> dict[str, str]:
     """All that can be placed: the published ones, and what the first seeds of our own searches found."""
     found = {name: genotype(name) for name in GENOTYPES}
     for title, summary in SEARCHES.items():
-        file = RESULTS / f"{summary}.json"
-        found[title] = json.loads(file.read_text(encoding="utf-8"))["runs"][0]["found"]["arch"]
+        made = read_summary(summary)
+        assert made is not None, summary
+        found[title] = made["runs"][0]["found"]["arch"]
     return found
 
 

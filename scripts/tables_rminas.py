@@ -290,7 +290,8 @@ def nb201_page() -> str:
     )
 
 
-def _found_by(kept: Kept) -> list[float]:
+def found_by(kept: Kept) -> list[float]:
+    """Accuracy (%) of what every seed found."""
     return values(kept, lambda run: run["found"]["test_acc"])
 
 
@@ -310,7 +311,7 @@ def _nb201_rows() -> Iterator[tuple[str, str, dict[str, str]]]:
         if title == AS_PUBLISHED:
             cells |= {d: _cell([], p) for d, p in published.items() if d != "cifar10"}
         if title == IS_RACED:
-            cells |= {d: _cell(_found_by(read(run.name)), published[d]) for d, run in RACED_SEARCHES.items()}
+            cells |= {d: _cell(found_by(read(run.name)), published[d]) for d, run in RACED_SEARCHES.items()}
         yield title, f"{_updates(runs):,.0f} updates" if runs else f"not yet; published: {seconds} s", cells
     for title in STRATEGIES:
         kept = {dataset: read(SEARCHES[title, dataset].name) for dataset in DATASETS}
@@ -355,7 +356,7 @@ def published_page() -> str:
                 f"{run['search_s']:,.0f}",
             )
         )
-    found = _found_by(kept)
+    found = found_by(kept)
     of = f"; published {acc:.2f} ± {std:.2f} ({difference(found, acc, 2)})" if found else ""
     begun = len({line["seed"] for line in kept.evaluations} - kept.seeds)
     return "\n".join(
@@ -447,7 +448,7 @@ def _costs() -> Iterator[tuple[str, ...]]:
     kept = read(on_201("cifar10").name)
     if kept.records:
         seconds = statistics.mean(record["train_s"] + record["score_s"] for record in kept.records)
-        found = spread(values(kept, lambda record: record["found"]["test_acc"]), 2)
+        found = spread(found_by(kept), 2)
         cells = LABELS + 10
         gflop = lenet_gflop(LABELS, 15_625)
         yield "ReNAS", f"{seconds:,.0f}", "0", f"{gflop:,.0f}", f"{cells}, 200", f"{trained * cells * 200:,.0f}", found
