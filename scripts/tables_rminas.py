@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,11 @@ class RmiRun:
     def files(self) -> tuple[str, ...]:
         return tuple(self.paths.values())
 
+    @property
+    def folder(self) -> str:
+        """Of its runs, inside the folder of all."""
+        return f"{self.name}_rank" if self.rank else self.name
+
     def make(self, seeds: Sequence[int], data: Path, runs: Path) -> Iterator[tuple[dict[str, Any], Lines]]:
         """One seed after the other, from the evaluations that are kept."""
         import rminas
@@ -113,8 +118,9 @@ class RmiRun:
 
         options = {**self.settings, **{key: str(data / path) for key, path in self.paths.items()}}
         options |= {"NAME": Path(self.name).name, "OUT_DIR": str((runs / self.name).parent)}
-        begun = runs / (f"{self.name}_rank" if self.rank else self.name)
-        with RunFolder.open(begun, nested(load_config(self.config, **options)), CONFIG_FILE, FREE) as folder:
+        with RunFolder.open(
+            runs / self.folder, nested(load_config(self.config, **options)), CONFIG_FILE, FREE
+        ) as folder:
             there = {place_of(record) for record in folder.records()}
             for line in read(self.name).evaluations:
                 if place_of(line) not in there:
@@ -208,10 +214,11 @@ PUBLISHED_SEARCH = RmiRun(
     },
 )
 
-# The settings of nb201_cifar10_fast on the data sets whose published settings would take days here.
+# The settings of nb201_cifar10_fast, also on the data sets whose published settings would take days here.
 FAST = yaml.safe_load((ROOT / "configs/nb201_cifar10_fast.yaml").read_text(encoding="utf-8"))["RMINAS"]
 RACED = {f"RMINAS__{key}": value for key, value in FAST.items()}
 RACED_SEARCHES = {
+    "cifar10": replace(PUBLISHED_SEARCH, name="rminas/nb201_cifar10_raced", config="nb201_cifar10_fast"),
     "cifar100": RmiRun(
         "rminas/nb201_cifar100_raced",
         "nb201_cifar100",
