@@ -79,8 +79,13 @@ def collect(tables: list[str], folder: Path, revision: str | None) -> None:
     from tables_rminas import RmiRun
 
     runs = [run for name in tables for run in find(name).runs if isinstance(run, RmiRun)]
+    if len(runs) > 1:
+        runs = [run for run in runs if Path(run.folder).name == folder.resolve().name]
     if len(runs) != 1 or not revision:
-        raise InputError("--collect needs one table made of a run of python -m rminas, and --revision")
+        raise InputError(
+            "--collect needs one table made of runs of python -m rminas, the folder of one of them by its own name, "
+            "and --revision"
+        )
     records.keep(runs[0].name, *runs[0].collected(folder, {"revision": revision}))
     kept = records.read(runs[0].name)
     print(f"{runs[0].name}: {len(kept.records)} seeds and {len(kept.evaluations)} evaluations")

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from common.networks import build_network
 from common.networks.base import TappedNetwork
+from common.networks.darts import depthwise
 from common.networks.layers import EverySecond
 from common.networks.macro import InvertedResidual
 from common.networks.nasbench101 import Cell as CellNetwork101
@@ -337,6 +338,26 @@ def test_macro_networks_with_equal_keys_compute_the_same_with_the_same_weights()
         assert isinstance(other, TappedNetwork)
         other.load_state_dict(one.state_dict())
         assert torch.equal(one(images), other(images))
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("sides", [(8, 10), (7, 5), (2, 1)])
+def test_a_dilated_reduction_of_darts_is_the_strided_dilated_convolution(kernel: int, sides: tuple[int, int]) -> None:
+    convolution, one_by_one = (
+        nn.Conv2d(6, 6, k, s, p, d, groups=g, bias=False).double()
+        for k, s, p, d, g in ((kernel, 2, kernel - 1, 2, 6), (1, 1, 0, 1, 1))
+    )
+    reference = nn.Sequential(nn.ReLU(), convolution, one_by_one, nn.BatchNorm2d(6).double())
+    made = nn.Sequential(*depthwise(6, kernel, 2, 2)).double()
+    made.load_state_dict(reference.state_dict())
+    x = torch.randn(2, 6, *sides, dtype=torch.float64)
+    one, two = x.clone().requires_grad_(), x.clone().requires_grad_()
+    expected, found = reference(one), made(two)
+    torch.testing.assert_close(found, expected)
+    expected.pow(3).sum().backward()
+    found.pow(3).sum().backward()
+    torch.testing.assert_close(two.grad, one.grad)
+    torch.testing.assert_close(made[1].weight.grad, convolution.weight.grad)
 
 
 def test_every_second_pixel_before_a_1x1_convolution_is_its_stride() -> None:

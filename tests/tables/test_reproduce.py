@@ -176,6 +176,10 @@ def test_bad_input_is_told_before_anything_is_run(kept: Path, tmp_path: Path, mo
         run_command(monkeypatch, "renas-201", "--collect", str(tmp_path), "--revision", "a")
     with pytest.raises(InputError, match="is not the folder of a search"):
         run_command(monkeypatch, "rminas-201-published", "--collect", str(tmp_path), "--revision", "a")
+    with pytest.raises(InputError, match="by its own name"):  # of a table with two runs
+        run_command(monkeypatch, "rminas-darts-tau", "--collect", str(tmp_path), "--revision", "a")
+    with pytest.raises(InputError, match="is not the folder of a search"):
+        run_command(monkeypatch, "rminas-darts-tau", "--collect", str(tmp_path / "darts107_rank"), "--revision", "a")
 
 
 def test_a_search_of_hours_is_taken_over_and_gone_on_with(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
