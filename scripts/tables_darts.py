@@ -7,7 +7,7 @@ that the space has not; RMI-NAS's own was never published.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,7 @@ PLACES = PlaceRun()
 # How well the loss ranks trained genotypes -------------------------------------------------------------------------
 
 RANKED, EVALUATORS = 40, ("rmi", "combined", "params", "flops")
+STEPS = (10, 30, 60, 100, 150, 200)  # after which tau is told beside that at the end
 BATCH = 32  # published: 128, four times the price
 RANKINGS = {
     title: RmiRun(
@@ -139,12 +140,15 @@ def tau_page() -> str:
         title: {line["score"]: line for line in runs.records[0]["rows"]} if runs.records else {}
         for title, runs in kept.items()
     }
-    lines = head("score", *(f"Kendall tau, {title} (genotypes)" for title in kept))
+    lines = head("score", *(f"Kendall tau, its 95 % interval, {title} (genotypes)" for title in kept))
     for score in dict.fromkeys(name for made in rows.values() for name in made):
-        told = [
-            f"{made[score]['kendall_tau']:.3f} ({made[score]['n']})" if score in made else "" for made in rows.values()
-        ]
+        told = [_tau(made[score]) if score in made else "" for made in rows.values()]
         lines.append(row(score, *told))
+    by_step = [runs.records[0]["kendall_tau_by_step"] if runs.records else [] for runs in kept.values()]
+    for step in STEPS:
+        told = [f"{taus[step]:.3f}" if step < len(taus) else "" for taus in by_step]
+        if any(told):
+            lines.append(row(f"RMI loss after {step} updates", *told))
     trained = [sum(line.get("evaluator") == EVALUATORS[0] for line in runs.evaluations) for runs in kept.values()]
     counts = " and ".join(f"{count} of {RANKED}" for count in trained)
     return "\n".join(
@@ -156,6 +160,11 @@ def tau_page() -> str:
             "accuracies after 200 epochs and test accuracies after 600.",
         ]
     )
+
+
+def _tau(line: Mapping[str, Any]) -> str:
+    low, high = line["kendall_tau_interval"]
+    return f"{line['kendall_tau']:.3f}, {low:.2f} to {high:.2f} ({line['n']})"
 
 
 def darts_page() -> str:
