@@ -114,7 +114,6 @@ PLACES = PlaceRun()
 # How well the loss ranks trained genotypes -------------------------------------------------------------------------
 
 RANKED, EVALUATORS = 40, ("rmi", "combined", "params", "flops")
-STEPS = (10, 30, 60, 100, 150, 200)  # after which tau is told beside that at the end
 BATCH = 32  # published: 128, four times the price
 RANKINGS = {
     title: RmiRun(
@@ -144,11 +143,6 @@ def tau_page() -> str:
     for score in dict.fromkeys(name for made in rows.values() for name in made):
         told = [_tau(made[score]) if score in made else "" for made in rows.values()]
         lines.append(row(score, *told))
-    by_step = [runs.records[0]["kendall_tau_by_step"] if runs.records else [] for runs in kept.values()]
-    for step in STEPS:
-        told = [f"{taus[step]:.3f}" if step < len(taus) else "" for taus in by_step]
-        if any(told):
-            lines.append(row(f"RMI loss after {step} updates", *told))
     trained = [sum(line.get("evaluator") == EVALUATORS[0] for line in runs.evaluations) for runs in kept.values()]
     counts = " and ".join(f"{count} of {RANKED}" for count in trained)
     return "\n".join(
