@@ -40,7 +40,6 @@ CHANGED = {
     "rminas/search_nb201_60x30_model",
     "rminas/search_nb201_cifar10_fast",
     "rminas/search_nb201_digits_100x20_model",
-    "rminas/search_nb201_digits_fast",
     "rminas/search_nb201_digits_raced",
 }
 
