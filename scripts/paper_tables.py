@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import tables_chains as chain_tables
+import tables_cheaper as cheaper_tables
 import tables_darts as darts_tables
 import tables_renas as renas_tables
 import tables_rminas as rminas_tables
@@ -91,7 +92,7 @@ class PaperTable:
 
 
 RENAS, RMINAS = "ReNAS", "RMI-NAS"
-R, M, D, C = renas_tables, rminas_tables, darts_tables, chain_tables
+R, M, D, C, L = renas_tables, rminas_tables, darts_tables, chain_tables, cheaper_tables
 NB201 = R.NB201
 TABLES = (
     PaperTable(
@@ -221,13 +222,22 @@ TABLES = (
         "TEACHER.WEIGHTS resnet20_cifar10.th BENCHMARK.PATH accuracy_full.csv",
     ),
     PaperTable(
+        "rminas-cheaper",
+        RMINAS,
+        "what cheaper settings would have done: updates, racing, depth, size",
+        BEYOND,
+        "not in the paper",
+        None,
+        (L.FEWER_UPDATES, L.SHALLOW, L.DIGITS, L.MACRO),
+    ),
+    PaperTable(
         "rminas-darts",
         RMINAS,
         "DARTS space, CIFAR-10: test error of the retrained genotypes",
         CITED,
         "600 epochs of retraining need a GPU; what predictors foretell of the genotypes is ours",
         D.darts_page,
-        (D.PLACES,),
+        (D.SEARCH, D.PLACES),
     ),
     PaperTable(
         "rminas-darts-tau",
