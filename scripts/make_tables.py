@@ -20,8 +20,17 @@ import records
 import simulate_cluster
 from paper_tables import TABLES as PAPER_TABLES
 from paper_tables import PaperTable, listing_page
+from tables_darts import SEARCH as DARTS_SEARCH
 from tables_renas import DATASETS, FOUND_201, LABELS, accuracy, on_201, tau
-from tables_rminas import AS_PUBLISHED, IS_RACED, PUBLISHED_SEARCH
+from tables_rminas import (
+    AS_PUBLISHED,
+    FEWER_UPDATES,
+    IS_RACED,
+    PUBLISHED_SEARCH,
+    RACED_SEARCH,
+    RACED_SEARCHES,
+    RmiRun,
+)
 from tables_rminas import PUBLISHED as RMI_PUBLISHED
 
 from common.cli import OneLineParser, run_command
@@ -92,20 +101,17 @@ def headline_table(link: Link) -> str:
             f"| {published[0]:.2f} ± {published[1]:.2f} |"
         )
     acc, std = RMI_PUBLISHED["RMI-NAS"][0]["cifar10"]
-    raced = RMINAS / "search_nb201_cifar10_fast.json"
-    for what, where, runs in (
-        (
-            AS_PUBLISHED,
-            f"{link(RESULTS / 'papers.md')}#rminas-201-published",
-            records.read(PUBLISHED_SEARCH.name).records,
-        ),
-        (IS_RACED, link(raced), _read(raced)["runs"]),
+    for what, where, run in (
+        (AS_PUBLISHED, "rminas-201-published", PUBLISHED_SEARCH),
+        (IS_RACED, "rminas-201", RACED_SEARCH),
     ):
+        _, runs = _kept(run)
         found, taus, updates = ([run[key] for run in runs] for key in ("found", "kendall_tau", "updates"))
         accuracies = records.spread([cell["test_acc"] for cell in found], 2)
         lines.append(
-            f"| [{what}]({where}) | cifar10 | {sum(updates) / len(runs):,.0f} updates of small networks "
-            f"| {records.spread(taus, 3)} | **{accuracies}** ({len(runs)}) | {acc:.2f} ± {std:.2f} |"
+            f"| [{what}]({link(RESULTS / 'papers.md')}#{where}) | cifar10 "
+            f"| {sum(updates) / len(runs):,.0f} updates of small networks | {records.spread(taus, 3)} "
+            f"| **{accuracies}** ({len(runs)}) | {acc:.2f} ± {std:.2f} |"
         )
     rows = (*_screening_rows(link), *_search_rows(link), *_predictor_rows(link), *_score_rows(link))
     return "\n".join([*lines, *rows])
@@ -181,76 +187,71 @@ def _score_rows(link: Link) -> list[str]:
 
 
 def rmi_searches_table(link: Link) -> str:
+    """Searches of which records are kept, then those of which a summary is."""
     lines = [
         "| search | space, images | updates, racing, weight of the size | n | found, test % | rank | by vote "
-        "| by the model | evaluations | updates a candidate | seconds | Kendall tau | device |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| by the model | evaluations | updates a candidate | seconds | Kendall tau |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for file in _rmi_summaries("search"):
+    kept = (PUBLISHED_SEARCH, RACED_SEARCH, FEWER_UPDATES, *RACED_SEARCHES.values(), DARTS_SEARCH)
+    rows = [_search_row(run.name.rpartition("/")[2], records.file_of(run.name), *_kept(run), link) for run in kept]
+    for file in sorted(RMINAS.glob("search_*.json")):
         s = _read(file)
-        r, mean = s["settings"]["RMINAS"], s["mean"]
-        race = f"z = {r['RACE']:g}, rounds of {r['ROUND']}" if r["RACE"] else "no racing"
-        race += f", size {r['SIZE']:g}" if r.get("SIZE") else ""
-        updates = sum(run["updates"] for run in s["runs"]) / sum(run["evaluations"] for run in s["runs"])
-        known = mean["test_acc"] is not None
-        lines.append(
-            f"| [{file.stem.removeprefix('search_')}]({link(file)}) | {s['space']}, {s['dataset']} "
-            f"| {r['OBSERVE']}, {race} | {s['n']} "
-            f"| {'**' + _pm(s, 'test_acc', 2) + '**' if known else 'not known'} "
-            f"| {_pm(s, 'rank', 0) if known else ''} | {_chosen(s, 'sum')} | {_chosen(s, 'model')} "
-            f"| {mean['evaluations']:.0f} | {updates:.0f} "
-            f"| {mean['search_s']:.0f} | {_pm(s, 'kendall_tau', 3) if known else ''} | {s['environment']['device']} |"
-        )
-    return "\n".join(lines)
+        name = file.stem.removeprefix("search_")
+        rows.append(_search_row(name, file, s["settings"], s["runs"], link))
+    return "\n".join([*lines, *rows])
 
 
-def _chosen(summary: dict[str, Any], rule: str) -> str:
+def _kept(run: RmiRun) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    kept = records.read(run.name)
+    if not kept.records:
+        raise InputError(f"{records.file_of(run.name)} has no finished seed: run scripts/reproduce.py first")
+    return kept.config, kept.records
+
+
+def _search_row(name: str, file: Path, settings: dict[str, Any], runs: list[dict[str, Any]], link: Link) -> str:
+    r = settings["RMINAS"]
+    race = f"z = {r['RACE']:g}, rounds of {r['ROUND']}" if r["RACE"] else "no racing"
+    race += f", size {r['SIZE']:g}" if r.get("SIZE") else ""
+    updates = sum(run["updates"] for run in runs) / sum(run["evaluations"] for run in runs)
+    known = all(run["found"]["test_acc"] is not None for run in runs)
+    found = f"**{records.spread([run['found']['test_acc'] for run in runs], 2)}**" if known else "not known"
+    return records.row(
+        f"[{name}]({link(file)})",
+        f"{settings['SPACE']['NAME']}, {settings['DATA']['NAME']}",
+        f"{r['OBSERVE']}, {race}",
+        len(runs),
+        found,
+        records.spread([run["found"]["rank"] for run in runs], 0) if known else "",
+        _chosen(runs, "sum"),
+        _chosen(runs, "model"),
+        f"{mean_std(run['evaluations'] for run in runs)[0]:.0f}",
+        f"{updates:.0f}",
+        f"{mean_std(run['search_s'] for run in runs)[0]:.0f}",
+        records.spread([run["kendall_tau"] for run in runs], 3) if known else "",
+    )
+
+
+def _chosen(runs: list[dict[str, Any]], rule: str) -> str:
     """What another rule would have chosen from the same evaluations."""
-    choices = [run.get("chosen_by") or run["elected"] for run in summary["runs"]]  # `elected` in runs of 0.1
+    choices = [run.get("chosen_by") or run["elected"] for run in runs]  # `elected` in runs of 0.1
     found = [choice[rule]["test_acc"] if rule in choice else None for choice in choices]
-    return "" if None in found else _spread(*mean_std(found), len(found), 2)
-
-
-def rmi_rankings_table(link: Link) -> str:
-    lines = [
-        "| ranking | space, images | n | tau at step 10 | 30 | 60 | 100 | 150 | last step (which) | params | FLOPs |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for file in _rmi_summaries("rank"):
-        s = _read(file)
-        for run in s["runs"]:
-            by_step, rows = run["kendall_tau_by_step"], {row["score"]: row["kendall_tau"] for row in run["rows"]}
-            last = len(by_step) - 1
-            taus = " | ".join(f"{by_step[step]:.3f}" if step <= last else "" for step in (10, 30, 60, 100, 150))
-            lines.append(
-                f"| [{file.stem.removeprefix('rank_')}]({link(file)}) | {s['space']}, {s['dataset']} | {run['n']} "
-                f"| {taus} | {by_step[last]:.3f} ({last}) | {rows['params']:.3f} | {rows['FLOPs']:.3f} |"
-            )
-    return "\n".join(lines)
-
-
-def _rmi_summaries(kind: str) -> list[Path]:
-    files = sorted(RMINAS.glob(f"{kind}_*.json"))
-    if not files:
-        raise InputError(f"{RMINAS}: no {kind}_*.json (the summary.json of a run)")
-    return files
+    return "" if None in found else records.spread(found, 2)
 
 
 # where the results come from ---------------------------------------------------------------------------------------
 
 
 def revisions_table(link: Link) -> str:
-    """Every committed result with the revisions that made it; a `+` marks a tree with uncommitted changes."""
-    lines = ["| results | revision | from a changed tree |", "|---|---|---|"]
+    """Every committed result with the revisions that made it."""
+    lines = records.head("results", "revision")
     files = [file for pattern in ("*.json", "evaluations.jsonl", "*.jsonl.gz") for file in RESULTS.rglob(pattern)]
     made = {file: _revisions(file) for file in sorted(files)}
     for file, revisions in made.items():
         if file.name == "config.json":  # of the evaluations beside it
             continue
         name = re.sub(r"(/evaluations)?\.jsonl?(\.gz)?$", "", file.relative_to(RESULTS).as_posix())
-        changed = [revision for revision in revisions if "+" in revision]
-        which = "" if not changed else "yes" if len(changed) == len(revisions) else ", ".join(changed)
-        lines.append(f"| [{name}]({link(file)}) | {', '.join(revisions) or 'not recorded'} | {which} |")
+        lines.append(records.row(f"[{name}]({link(file)})", ", ".join(revisions) or "not recorded"))
     return "\n".join(lines)
 
 
@@ -278,7 +279,6 @@ def _page_of(table: PaperTable, link: Link) -> str:
 TABLES: dict[str, Callable[[Link], str]] = {
     "headline": headline_table,
     "rmi_searches": rmi_searches_table,
-    "rmi_rankings": rmi_rankings_table,
     "revisions": revisions_table,
     "papers": lambda link: listing_page(),
     "simulation": lambda link: simulate_cluster.table(),

@@ -188,6 +188,7 @@ TABLES = (
         (
             *(M.SEARCHES[title, "cifar10"] for title in M.STRATEGIES),
             M.RACED_SEARCH,
+            M.FEWER_UPDATES,
             *M.RACED_SEARCHES.values(),
         ),
     ),
@@ -213,22 +214,11 @@ TABLES = (
     PaperTable(
         "rminas-tau",
         RMINAS,
-        "how well the loss ranks random NAS-Bench-201 cells, with 150 updates",
+        "how well the loss ranks random networks, by updates, depth and size; what cheaper settings would choose",
         BEYOND,
-        "no tau was published; 60 cells, in docs/rminas.md",
-        files=("cifar/cifar10_subset.npz", "teachers/resnet20_cifar10.th", NB201),
-        time="about 40 min on one core",
-        command="python -m rminas --cfg nb201_cifar10 --rank 60 DATA.PATH cifar10_subset.npz "
-        "TEACHER.WEIGHTS resnet20_cifar10.th BENCHMARK.PATH accuracy_full.csv",
-    ),
-    PaperTable(
-        "rminas-cheaper",
-        RMINAS,
-        "what cheaper settings would have done: updates, racing, depth, size",
-        BEYOND,
-        "not in the paper",
-        None,
-        (L.FEWER_UPDATES, L.SHALLOW, L.DIGITS, L.MACRO),
+        "no tau was published",
+        L.page,
+        (*L.SOURCES.values(), L.READ),
     ),
     PaperTable(
         "rminas-darts",

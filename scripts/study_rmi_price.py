@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import tables_cheaper
+from records import spread
 from report_scores import OTHERS, PASS, Measured, spread_of, tau, with_interval
 from study_scores import RESULTS as SCORES
 from study_scores import SETS, flops_of, load_table, revision, rmi_context, sample_rows
 
 from common.cli import OneLineParser, run_command
 from common.errors import InputError
-from common.metrics import kendall_tau, pareto_front
+from common.metrics import kendall_tau, mean_std, pareto_front
 from common.predictors import make_predictor
 from common.runs import RunFolder, environment, write_atomic, write_json
 from common.spaces import make_space
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
 
 PROG = "python scripts/study_rmi_price.py"
 RESULTS = SCORES.parent / "rmi_price"
-PUBLISHED = SCORES.parent / "rminas/rank_nb201_published.json"  # 60 other cells, five a stage
 REPORTED, DEVELOPMENT = "nb201", "nb201_dev"
 COLUMN = "cifar10_test_200"
 CELLS, UPDATES = 48, 20
@@ -239,11 +240,13 @@ def points(measured: Measured) -> list[Point]:
     return found
 
 
-def published() -> list[tuple[int, float, int]]:
-    """Updates, tau and number of cells of the published loss."""
-    (run,) = json.loads(PUBLISHED.read_text())["runs"]
-    named = [(row["score"].rpartition(" "), row) for row in run["rows"] if row["score"].startswith("RMI loss, step")]
-    return [(int(step), row["kendall_tau"], row["n"]) for (_, _, step), row in named]
+PUBLISHED_STEPS = (10, 30, 60, 100, 150)
+
+
+def published() -> list[tuple[int, list[float]]]:
+    """Updates, and the taus of the published loss over the random networks of every published search."""
+    seeds = tables_cheaper.said()["random"][tables_cheaper.FULL]
+    return [(step, tables_cheaper.of_step(seeds, "tau", step, 0.0)) for step in PUBLISHED_STEPS]
 
 
 def _said(scores: Sequence[np.ndarray], truth: np.ndarray) -> str:
@@ -320,12 +323,10 @@ def _curve(measured: Measured, every: Sequence[Point]) -> Iterator[str]:
             cells.append(f"**{said}**" if place in fronts[column] else said)
         share = f"1/{whole / point.gflop:.0f}" if point.gflop else "0"
         yield f"| {point.title} | {point.gflop:.2f} | {share} | {' | '.join(cells)} |"
-    for updates, made, cells_tried in published():
+    for updates, taus in published():
         price = gflop(FULL, updates)
-        said = (
-            f"| published loss, {updates} updates ({cells_tried} other cells) | {price:.2f} | 1/{whole / price:.1f} |"
-        )
-        yield f"{said} {made:.3f} | | |"
+        title = f"published loss, {updates} updates (other cells, {len(taus)} seeds)"
+        yield f"| {title} | {price:.2f} | 1/{whole / price:.1f} | {spread(taus, 3)} | | |"
 
 
 def front(every: Sequence[Point], truth: np.ndarray) -> set[int]:
@@ -405,8 +406,8 @@ def draw(measured: Measured, every: Sequence[Point], made: Trained) -> Figure:
             left.plot(max(point.gflop, least), height, mark, color="black", markersize=size)
             shift = (-20, 9) if main else (3, -7 if place % 2 else 2)
             left.annotate(point.title, (max(point.gflop, least), height), shift, fontsize=7, textcoords="offset points")
-    steps, taus = [gflop(FULL, step) for step, _, _ in published()], [made_tau for _, made_tau, _ in published()]
-    left.plot(steps, taus, "s--", color="#a33", markersize=4, label=f"published loss ({published()[0][2]} other cells)")
+    steps, taus = [gflop(FULL, step) for step, _ in published()], [mean_std(made)[0] for _, made in published()]
+    left.plot(steps, taus, "s--", color="#a33", markersize=4, label="published loss (other cells)")
     on = sorted(front(every, truth), key=lambda place: every[place].gflop)
     x = [max(every[place].gflop, least) for place in on]
     left.step([*x, max(steps)], [*heights[on], heights[on][-1]], where="post", color="#393", linewidth=1, zorder=0,

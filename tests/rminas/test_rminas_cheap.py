@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,11 +14,10 @@ from made import MadeLosses, losses
 
 from common.evaluators.base import NO_BOUNDS, Bounds, Evaluator, Outcome
 from common.evaluators.costs import CostEvaluator
-from common.metrics import kendall_tau, mean_std
+from common.metrics import kendall_tau
 from common.runs.files import plain
 from common.search import Evaluation, History, read_history
 from common.spaces import SPACES, make_space
-from rminas.accuracy import AccuracyTable
 from rminas.cheap import NO_WEIGHING, CheapScore, Weighing
 from rminas.config import Rminas
 from rminas.forest import ForestSearch
@@ -218,30 +214,3 @@ def test_the_model_chooses_by_loss_and_size():
     heaviest = model.least(archs, np.random.default_rng(0), weighing.penalties)
     everything = [cell for cell in map(SPACE.from_code, SPACE.all_codes()) if SPACE.reaches_output(cell)]  # type: ignore[attr-defined]
     assert parameters([heaviest])[0] == parameters(everything).max()
-
-
-def test_the_study_of_the_weight_reads_run_folders(tmp_path: Path):
-    """Its first row is of the loss alone, its last of the parameters alone; one line for a folder that is no run."""
-    searches = {seed: search(config(), SPACE, MADE, seed) for seed in (0, 1)}
-    records = [plain(e.record(SPACE, seed)) for seed, done in searches.items() for e in done.history]
-    (tmp_path / "config.yaml").write_text("RMINAS: {OBSERVE: 4}\n")
-    (tmp_path / "evaluations.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    command = [sys.executable, str(ROOT / "scripts" / "study_size.py")]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    said = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, check=True, env=env).stdout
-    rows = [line.split("|")[1:-1] for line in said.splitlines() if line.startswith("|")][2:]
-    table = AccuracyTable.load("", "cifar10", SPACE)
-    expected: dict[str, list[float]] = {"0": [], "size alone": []}
-    for seed in (0, 1):
-        random = [r for r in records if r["seed"] == seed and r["phase"] == "warmup" and r["value"] is not None]
-        archs = [SPACE.parse(record["arch"]) for record in random]
-        accuracy = table.accuracies(archs)
-        expected["0"].append(kendall_tau(np.array([record["value"] for record in random]), accuracy))
-        expected["size alone"].append(kendall_tau(parameters(archs), accuracy))
-    assert [row[0].strip() for row in (rows[0], rows[-1])] == list(expected)
-    for row, taus in zip((rows[0], rows[-1]), expected.values(), strict=True):
-        assert row[1].strip() == "{:.3f} ± {:.3f}".format(*mean_std(taus))
-    refused = subprocess.run([*command, str(tmp_path / "no")], capture_output=True, text=True, check=False, env=env)
-    assert refused.returncode == 2
-    assert "not a run folder" in refused.stderr
-    assert refused.stderr.count("\n") == 1

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 import make_tables  # noqa: E402
+import records  # noqa: E402
 
 from common.errors import InputError  # noqa: E402
 
@@ -28,15 +29,20 @@ def test_every_table_stands_in_one_page():
 
 
 def test_links_of_a_table_follow_its_page():
-    made = make_tables.with_tables("<!-- table rmi_rankings -->\n<!-- end rmi_rankings -->", ROOT / "docs")
-    assert "(results/rminas/rank_" in made
-    assert "(docs/results/rminas/rank_" in make_tables.with_tables(made, ROOT)
+    made = make_tables.with_tables("<!-- table rmi_searches -->\n<!-- end rmi_searches -->", ROOT / "docs")
+    for place in ("results/rminas/search_", "results/records/rminas/"):
+        assert f"({place}" in made
+        assert f"(docs/{place}" in make_tables.with_tables(made, ROOT)
 
 
 def test_a_missing_summary_is_an_error_and_not_a_missing_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(make_tables, "RMINAS", tmp_path)
-    with pytest.raises(InputError, match=r"search_nb201_cifar10_fast\.json is missing"):
+    monkeypatch.setattr(make_tables, "RESULTS", tmp_path)
+    with pytest.raises(InputError, match=r"nb201_cifar10_screening\.json is missing"):
         make_tables.headline_table(str)
+    monkeypatch.setattr(records, "RECORDS", tmp_path)
+    for table in (make_tables.headline_table, make_tables.rmi_searches_table):
+        with pytest.raises(InputError, match=r"nb201_cifar10_published\.jsonl\.gz has no finished seed"):
+            table(str)
 
 
 def test_the_command_rewrites_what_is_out_of_date_and_says_so(

@@ -397,7 +397,11 @@ def test_genotypes_are_placed_by_every_table(kept: Path, tmp_path: Path, monkeyp
     rows = [f'"{space.format(arch)}",{cost / 1e4}' for arch, cost in zip(archs, costs, strict=True)]
     (tmp_path / "made.csv").write_text("\n".join(["genotype,cifar10_valid_acc", *rows]) + "\n")
     monkeypatch.setattr(tables_darts, "TABLES", {"made": ("made.csv", "cifar10_valid_200")})
+    with pytest.raises(InputError, match=f"no genotype of '{tables_darts.SEARCHED}' to place"):
+        next(tables_darts.PLACES.make([0], tmp_path, tmp_path))
+    records.keep(tables_darts.SEARCH.name, {}, [a_record(2, found={"arch": space.format(archs[0])})])
     ((config, made),) = tables_darts.PLACES.make([0], tmp_path, tmp_path)
+    assert config["genotypes"][tables_darts.SEARCHED] == space.format(archs[0])
     assert config["genotypes"]["PC-DARTS"] == tables_darts.genotype("PC-DARTS")
     placed = made[0]["places"]["made"]
     assert len(placed["predicted"]) == len(placed["names"]) == len(tables_darts.genotypes())
