@@ -203,9 +203,20 @@ def darts_page() -> str:
             "rminas.retrain`). *Predicted*: the accuracy (%) that a Gaussian process foretells which has learnt a "
             "table of other genotypes, and the share of these that it holds for worse. The surrogate is "
             "NAS-Bench-301's, whose accuracies are themselves predicted. How well each orders genotypes that it has "
-            f"not seen, as Kendall tau: {taus or 'not yet'}. The genotype called SNAS is the one of 2.7 million "
-            "parameters that circulates under this name; RMI-NAS's own was not published.",
+            f"not seen, as Kendall tau: {taus or 'not yet'}. Our own search of RMI-NAS makes {_searched()}. The "
+            "genotype called SNAS is the one of 2.7 million parameters that circulates under this name; RMI-NAS's own "
+            "was not published.",
         ]
+    )
+
+
+def _searched() -> str:
+    """What the search was cut to."""
+    kept = read(SEARCH.name)
+    evaluated = f"{kept.records[0]['evaluations']} networks evaluated" if kept.records else "not yet"
+    return (
+        f"at most {SEARCH.settings['RMINAS__OBSERVE']} updates a network (published: 250) with batches of {BATCH} "
+        f"(published: 128); {evaluated}"
     )
 
 
