@@ -35,7 +35,7 @@ DIGITS = RmiRun("rminas/nb201_digits_random", "nb201_digits", {}, {"RMINAS__RF_W
 MACRO = RmiRun(
     "rminas/macro_random",
     "macro_cifar10",
-    {**PUBLISHED_SEARCH.paths, "BENCHMARK__PATH": "nas_bench_macro/nas-bench-macro_cifar10.json"},
+    {**PUBLISHED_SEARCH.paths, "BENCHMARK__PATH": "nasbench_macro/nas-bench-macro_cifar10.json"},
     {"TRAIN__BATCH_SIZE": 32, **_RANDOM},
 )
 SOURCES = {
