@@ -90,6 +90,9 @@ class Budget:
         latencies = None
         if self.max_latency:
             if not self.latency:
-                raise InputError(f"a latency of at most {self.max_latency} ms: name the table of latencies, too")
+                raise InputError(
+                    f"a latency of at most {self.max_latency} ms: name the table of latencies, too (--latency, "
+                    "BUDGET.LATENCY)"
+                )
             latencies = load_latencies(self.latency, space)
         return Limits(space, amount(self.max_params), amount(self.max_flops), amount(self.max_latency), latencies)

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from common.errors import InputError, is_full
 from common.inputs import short
+from common.registry import own_frames, told
 
 LONGEST = 2000  # characters of an error
 
@@ -55,7 +56,8 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
 
 
 def run_command(prog: str, main: Callable[[], None]) -> NoReturn:
-    """Runs `main` and exits: 0; 2 with one line for bad input or a file that fails; 130 when interrupted."""
+    """Runs `main` and exits: 0; 2 with one line for bad input, a file or a user's own part that fails; 130 when
+    interrupted."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a path may hold bytes that are no text
             stream.reconfigure(errors="backslashreplace")
@@ -76,9 +78,13 @@ def run_command(prog: str, main: Callable[[], None]) -> NoReturn:
         where = f"{error.filename}: " if error.filename else ""
         print(f"{prog}: error: {where}{error.strerror or error}", file=sys.stderr)
         code = 2
-    except (MemoryError, RuntimeError) as error:
-        if not is_full(error):
+    except Exception as error:
+        if isinstance(error, (MemoryError, RuntimeError)) and is_full(error):
+            said = f"out of memory ({short(error)}): ask for less at once"
+        elif own_frames(error):
+            said = f"your own part fails: {told(error)}"
+        else:
             raise
-        print(f"{prog}: error: out of memory ({short(error)}): ask for less at once", file=sys.stderr)
+        print(f"{prog}: error: {short(RuntimeError(said), LONGEST)}", file=sys.stderr)
         code = 2
     sys.exit(code)

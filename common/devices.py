@@ -13,14 +13,18 @@ DEVICES = ("auto", "cpu", "cuda")
 
 
 def pick_device(name: str) -> torch.device:
-    """The torch device called `name`; auto is cuda where there is one. Raises InputError when cuda is asked in vain."""
+    """The torch device called `name`; auto is cuda where there is one. Raises InputError for others, and
+    when cuda is asked in vain."""
     import torch
 
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise InputError("--device cuda: torch sees no CUDA device; use --device cpu or auto")
-    return torch.device(name)
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise InputError(f"device {name!r}: expected one of {', '.join(DEVICES)}") from None
 
 
 def device_title(device: torch.device) -> str:

@@ -8,6 +8,7 @@ import inspect
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from traceback import FrameSummary, extract_tb
 from typing import Any
 
 from common.errors import InputError
@@ -45,6 +46,7 @@ class Registry(Mapping[str, str]):
             return import_path(self._members[name], self.what)
         if ":" in name:
             member = import_path(name, self.what)
+            _own.add(str(getattr(sys.modules.get(getattr(member, "__module__", "")), "__file__", "")))
             if self.kind and not (isinstance(member, type) and issubclass(member, self.kind)):
                 raise InputError(f"{self.what} {name!r}: not a class derived from {self.kind.__name__}")
             return member
@@ -66,16 +68,44 @@ class Registry(Mapping[str, str]):
 
 
 def import_path(path: str, what: str) -> Any:
-    """What `module:attribute` or `file.py:attribute` names. Raises InputError when it is not there.
+    """What `module:attribute` or `file.py:attribute` names.
 
-    Errors inside the user's module are not caught: their traceback is what the user needs.
+    Raises: InputError when it is not there, or the module fails while it is imported, saying where.
     """
     place, _, attribute = path.rpartition(":")
-    module = _from_file(Path(place), what) if place.endswith(".py") else _from_name(place, what)
+    try:
+        module = _from_file(Path(place), what) if place.endswith(".py") else _from_name(place, what)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{what} {path!r}: {place} cannot be imported: {told(error)}") from error
     try:
         return getattr(module, attribute)
     except AttributeError:
         raise InputError(f"{what} {path!r}: {place} has nothing called {attribute!r}") from None
+
+
+def file_name(name: str) -> str:
+    """The name of a member as a part of a file's: `nasbench201`, and `mine_SPACE` of `path/to/mine.py:SPACE`."""
+    place, _, attribute = name.rpartition(":")
+    return f"{Path(place).name.removesuffix('.py')}_{attribute}" if place else attribute
+
+
+def told(error: BaseException) -> str:
+    """An error of a user's module in one line, with the last place in it; in what it called, where it never ran."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{type(error).__name__}: {error.msg} ({Path(error.filename).name}, line {error.lineno})"
+    seen = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
+    last = [*seen, *own_frames(error)][-1]
+    return f"{type(error).__name__}: {short(error)} ({Path(last.filename).name}, line {last.lineno})"
+
+
+def own_frames(error: BaseException) -> list[FrameSummary]:
+    """Where an error has passed through modules of a user's, which were loaded by import path."""
+    return [frame for frame in extract_tb(error.__traceback__) if frame.filename in _own]
+
+
+_own: set[str] = set()  # files of modules that users named by import path
 
 
 def _from_name(name: str, what: str) -> Any:

@@ -53,7 +53,10 @@ class AccuracyTable:
         if column or not table.datasets:
             return cls(table, table.column(column or table.default_column))
         if dataset not in table.datasets:
-            raise InputError(f"{where}: no data set {dataset!r}; the table has: {', '.join(table.datasets)}")
+            raise InputError(
+                f"{where}: no data set {dataset!r}; the table has: {', '.join(table.datasets)} (choose one as "
+                "BENCHMARK.DATASET, or another table as BENCHMARK.PATH)"
+            )
         return cls(table, (table.accuracies(dataset, "test") or table.accuracies(dataset, "valid"))[0])
 
     def __bool__(self) -> bool:

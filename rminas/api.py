@@ -21,6 +21,7 @@ from common.evaluators.composite import Several, leaves
 from common.execution import EXECUTORS, Executor, Resources
 from common.execution.processes import usable_cores
 from common.progress import ProgressBar
+from common.registry import file_name
 from common.runs import RunFolder, environment
 from common.runs.config import nested
 from common.search import Evaluation, History, read_history
@@ -183,7 +184,7 @@ def rank_config(
 def _name_of(config: str | Path | Config | None, settings: Config) -> str:
     """The name of the run's folder."""
     named = config.stem if isinstance(config, Path) else Path(config).stem if isinstance(config, str) else ""
-    return settings.name or named or f"{settings.space.name.rpartition(':')[2]}_{Path(settings.data.name).stem}"
+    return settings.name or named or f"{file_name(settings.space.name)}_{Path(settings.data.name).stem}"
 
 
 class _Job:

@@ -304,15 +304,26 @@ def load_config(config: str | Path | Config | None = None, **overrides: Any) -> 
     return read_config(None if config is None else find_config(config), given)[0]
 
 
-def find_config(name: str | Path) -> Path:
-    """The config file of a path, or the one that ships under a name. Raises InputError naming those there are."""
+RETRAINED = ("darts_14layer_imagenet", "darts_20layer_cifar")  # configs that ship of python -m rminas.retrain
+
+
+def find_config(name: str | Path, retraining: bool = False) -> Path:
+    """The config file of a path, or the one that ships under a name, of a search or of a retraining.
+
+    Raises: InputError naming those there are, and for a config that ships of the other.
+    """
     path = Path(name).expanduser()
-    if path.exists() or (path.suffix == ".yaml" and path.parent != Path()):
-        return path
     shipped = {file.stem: file for file in sorted(_shipped().glob("*.yaml"))}
-    if path.stem in shipped and path.suffix in ("", ".yaml") and path.parent == Path():
-        return shipped[path.stem]
-    raise InputError(f"{name}: no such config file; by name there are {', '.join(shipped)}")
+    if not path.exists() and path.stem in shipped and path.suffix in ("", ".yaml") and path.parent == Path():
+        path = shipped[path.stem]
+    elif not path.exists() and not (path.suffix == ".yaml" and path.parent != Path()):
+        known = [stem for stem in shipped if (stem in RETRAINED) == retraining]
+        raise InputError(f"{name}: no such config file; by name there are {', '.join(known)}")
+    ours = path.stem in shipped and path.resolve() == shipped[path.stem].resolve()
+    if ours and (path.stem in RETRAINED) != retraining:
+        of = "a search: python -m rminas" if retraining else "a retraining: python -m rminas.retrain"
+        raise InputError(f"{name}: the settings of {of} --cfg {name}")
+    return path
 
 
 def _shipped() -> Path:

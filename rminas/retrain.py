@@ -15,8 +15,10 @@ from common.errors import InputError
 from common.export.found import Found, chosen_run, read_summary, sized_space
 from common.inputs import read_text
 from common.progress import ProgressBar
+from common.registry import file_name
 from common.runs.config import describe, nested, pairs
 from common.spaces import make_space
+from rminas.config import find_config
 from rminas.retrain_config import RetrainConfig, read_retrain_config
 
 if TYPE_CHECKING:
@@ -51,7 +53,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = "keys of the config file and of KEY VALUE:\n" + describe(RetrainConfig)
     add = parser.add_argument
-    add("--cfg", type=Path, metavar="YAML", help="config file; default: the space's published recipe")
+    add(
+        "--cfg",
+        metavar="YAML",
+        help="config file, or the name of one that ships; default: the published recipe",
+    )
     add("--arch", "--genotype", dest="arch", metavar="A", help="the architecture's text, a text file with it, or the "
         "run folder of a finished search, of rminas or renas")  # fmt: skip
     add("--run_seed", type=int, metavar="N", help="which of that search's runs, by its seed; needed if it has several")
@@ -67,7 +73,8 @@ def main(argv: list[str] | None = None) -> None:
     speaks = os.environ.get("LOCAL_RANK", "0") == "0"
     try:
         flags = [(name, value) for flag, name in FLAGS.items() if (value := getattr(args, flag)) is not None]
-        config, notes = read_retrain_config(args.cfg, [*flags, *pairs(args.settings)])
+        file = find_config(args.cfg, retraining=True) if args.cfg else None
+        config, notes = read_retrain_config(file, [*flags, *pairs(args.settings)])
         for note in notes if speaks else []:
             print(f"note: {note}")
         text = read_genotype(config.train.genotype, args.run_seed)
@@ -75,7 +82,7 @@ def main(argv: list[str] | None = None) -> None:
         from common.training.processes import join_processes
 
         with join_processes(config.device) as processes:
-            stem = args.cfg.stem if args.cfg else f"{config.space.name.rpartition(':')[2]}_{config.data.name}"
+            stem = file.stem if file else f"{file_name(config.space.name)}_{config.data.name}"
             report = _retrain(config, stem, text, processes)
             if processes.rank == 0:
                 print(report)

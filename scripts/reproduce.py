@@ -17,7 +17,7 @@ import records
 from make_tables import documents, rewrite
 from paper_tables import TABLES, PaperTable, Run, listing
 
-from common.cli import OneLineParser, run_command
+from common.cli import OneLineParser, run_command, whole_number
 from common.errors import InputError
 
 PROG = "python scripts/reproduce.py"
@@ -28,22 +28,25 @@ def main() -> None:
     parser.add_argument("tables", nargs="*", metavar="TABLE", help="names of the list, or all")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="of the data files (default: $NAS_DATA_DIR)")
     parser.add_argument("--runs", type=Path, default=Path("runs/reproduce"), help="where run folders go")
-    parser.add_argument("--seeds", type=int, metavar="N", help="make the first N seeds of each run, not all")
+    parser.add_argument(
+        "--seeds", type=whole_number(1, 10**6), metavar="N", help="the first N seeds of each run, not all"
+    )
     parser.add_argument("--limit_s", type=float, metavar="S", help="begin no further seed after so many seconds")
     parser.add_argument("--pages", action="store_true", help="run nothing, rebuild the documents from the records")
     parser.add_argument("--collect", type=Path, metavar="FOLDER", help="run nothing, keep the records of a run folder")
     parser.add_argument("--revision", metavar="R", help="of the code that made them")
     args = parser.parse_args()
+    chosen = [find(name) for name in args.tables] if args.tables != ["all"] else [*TABLES]
+    if args.data and not args.data.is_dir():
+        raise InputError(f"--data {args.data}: no such folder")
     if args.collect:
         collect(args.tables, args.collect, args.revision)
     elif args.tables and not args.pages:
-        chosen = [find(name) for name in args.tables] if args.tables != ["all"] else [*TABLES]
         data = args.data or (Path(os.environ["NAS_DATA_DIR"]) if "NAS_DATA_DIR" in os.environ else None)
         make(chosen, data, args.runs, args.seeds, time.monotonic() + (args.limit_s or float("inf")))
     if args.tables or args.pages:
         for page in documents():
-            if rewrite(page):
-                print(f"{page}: rewritten")
+            print(f"{page}: {'rewritten' if rewrite(page) else 'up to date'}")
     else:
         tell()
 
@@ -64,7 +67,9 @@ def make(tables: list[PaperTable], data: Path | None, runs: Path, seeds: int | N
             raise InputError("--data names the folder of the data files (or NAS_DATA_DIR)")
     for run in {run.name: run for table in tables for run in table.runs}.values():
         assert data is not None
-        if missing := _missing(run, seeds):
+        if not (missing := _missing(run, seeds)):
+            print(f"{run.name}: all seeds are there")
+        else:
             for file in run.files:
                 if not (data / file).exists():
                     raise InputError(f"{run.name} needs {data / file}")

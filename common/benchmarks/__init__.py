@@ -151,6 +151,7 @@ def _read_built_in(kind: str | None) -> BenchmarkTable:
     from common.benchmarks import analognas
 
     if kind not in (None, BUILT_IN):
+        load_reader(kind)  # first of all, there must be such a kind
         raise InputError(f"a benchmark of kind {kind!r} needs a path; only {BUILT_IN!r} comes without one")
     return analognas.read(None)
 

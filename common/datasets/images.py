@@ -105,7 +105,9 @@ def make_image_set(
         checked += [np.ascontiguousarray(x), np.ascontiguousarray(y, dtype=np.int64)]
     present = len(np.unique(checked[1]))
     if present != num_classes:
-        raise InputError(f"{source}: training images of {present} classes, {record.title} has {num_classes}")
+        lowest = int(checked[1].min())
+        why = f" (labels count from 0, the lowest is {lowest})" if lowest else ""
+        raise InputError(f"{source}: training images of {present} classes, {record.title} has {num_classes}{why}")
     for array in checked:
         digest.update(array.data)
     x_train, y_train, x_test, y_test = checked

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -14,6 +15,8 @@ from typing import Any
 from common.errors import InputError
 from common.evaluators.base import Evaluator, Outcome, Request
 from common.execution.base import Executor, Item, Resources, Result, Shared
+
+CANCELLING_S = 5.0  # at most, until a pool that is closed has cancelled what has not begun
 
 
 class Processes(Executor):
@@ -29,6 +32,7 @@ class Processes(Executor):
         self.name = f"processes ({self.count})"
         self.one_at_a_time = self.count == 1
         self._pool: ProcessPoolExecutor | None = None
+        self._futures: list[Future[Outcome]] = []  # of the last round
 
     @classmethod
     def of(cls, resources: Resources) -> Processes:
@@ -46,12 +50,9 @@ class Processes(Executor):
             self._pool.submit(evaluator.evaluate, arch, bounds): position
             for position, (arch, bounds) in enumerate(requests)
         }
-        try:
-            for future in as_completed(futures):
-                yield futures[future], result_of(future)
-        finally:
-            for future in futures:
-                future.cancel()
+        self._futures = [*futures]
+        for future in as_completed(futures):
+            yield futures[future], result_of(future)
 
     def map(
         self, work: Callable[[Shared, Item], Result], shared: Shared, items: Sequence[Item]
@@ -73,9 +74,15 @@ class Processes(Executor):
             pool.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
+        """Ends the workers, in the middle of an evaluation too."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
-            self._pool = None
+            # The pool's thread cancels what has not begun. Workers that end before it has done so are a broken pool to
+            # it, which fails on futures that it finds cancelled, with a traceback.
+            until = time.monotonic() + CANCELLING_S
+            while any(not (future.done() or future.running()) for future in self._futures) and time.monotonic() < until:
+                time.sleep(0.01)
+            self._pool, self._futures = None, []
             for process in active_children():
                 process.terminate()
 

@@ -73,11 +73,20 @@ class Predictor(ABC):
         return scores, np.zeros(len(scores))
 
     def score(self, source: FeatureSource, on_scored: Callable[[int], object] = lambda count: None) -> np.ndarray:
-        """Scores (N,) of everything in `source`, chunk by chunk; `on_scored` gets each finished chunk's size."""
+        """Scores (N,) of everything in `source`, chunk by chunk; `on_scored` gets each finished chunk's size.
+
+        Raises: InputError for a member whose `predict` gives anything but one score each.
+        """
         scores = np.empty(len(source), dtype=np.float64)
         for start in range(0, len(source), CHUNK):
             rows = np.arange(start, min(start + CHUNK, len(source)))
-            scores[rows] = self.predict(source.rows(rows))
+            made = np.asarray(self.predict(source.rows(rows)))
+            if made.shape != rows.shape:
+                raise InputError(
+                    f"predictor {self.name!r}: predict gives an array {made.shape} for {len(rows)} architectures, "
+                    f"expected one score each, ({len(rows)},)"
+                )
+            scores[rows] = made
             on_scored(len(rows))
         return scores
 

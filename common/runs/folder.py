@@ -53,6 +53,7 @@ class RunFolder:
 
         Args: free: keys that another start of the same run may change. setting: where the user chooses the folder.
             alone: no other process may have it open.
+        Where a start of another config has left nothing but that, the folder is taken over.
         Raises: InputError when the folder holds a run of another config, naming the settings that differ, or is in use
         by another process, saying which.
         """
@@ -64,6 +65,9 @@ class RunFolder:
             raise InputError(f"cannot write into {path}: {error.strerror or error}") from None
         folder = cls(path, lock_folder(path, setting) if alone else None, path.stat())
         try:
+            there = path / file
+            if alone and there.exists() and not _holds_anything(path, file) and {*cls._read(there)} == {*config}:
+                there.unlink()  # of a start that failed before anything was made
             folder.pin(file, config, free, setting)
         except BaseException:
             folder.close()
@@ -209,9 +213,9 @@ class RunFolder:
             raise InputError(f"{file} is not {kind}; repair or remove it") from None
 
 
-def _holds_anything(folder: Path) -> bool:
-    """But for the lock of a run that has only just begun, or was killed then."""
-    return any(entry.name != LOCK_FILE for entry in folder.iterdir())
+def _holds_anything(folder: Path, *but: str) -> bool:
+    """Beside some files, and the lock of a run that has only just begun, or was killed then."""
+    return any(entry.name not in (LOCK_FILE, *but) for entry in folder.iterdir())
 
 
 def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

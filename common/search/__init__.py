@@ -46,6 +46,10 @@ def make_strategy(
     Raises: InputError for an unknown name, or a pool, settings or part that the strategy has no use for.
     """
     made = STRATEGIES.load(name)
+    try:
+        inspect.signature(made.propose).bind(None, History(), 1)
+    except TypeError as error:
+        raise InputError(f"search strategy {name!r}: expected propose(self, history, room): {error}") from None
     given = {"pool": pool, "settings": settings, **parts}
     given = {part: value for part, value in given.items() if value is not None}
     taken = inspect.signature(made).parameters

@@ -12,7 +12,7 @@ import numpy as np
 
 from common.benchmarks import load_benchmark
 from common.errors import InputError
-from common.inputs import read_yaml
+from common.inputs import read_yaml, size_of
 from common.spaces.base import SearchSpace
 from common.spaces.mbconv import Block, Chain, MBConvSpace, halved
 
@@ -35,6 +35,7 @@ def load_latencies(file: str | Path, space: SearchSpace[Any]) -> Latencies:
         if not isinstance(space, MBConvSpace):
             raise InputError(f"{path}: latencies of MBConv blocks; those of {space.title} are a CSV arch,ms")
         return _of_blocks(path, space)
+    size_of(path)  # a file, not one of the benchmarks that are folders
     table = load_benchmark(path, space=space)
     known = dict(zip(map(table.key, range(len(table))), table.column("ms").values.tolist(), strict=True))
 

@@ -35,13 +35,16 @@ def run_search(
         on_evaluation: gets each new evaluation as it finishes, and the history before its round.
         limits: that the strategy was given to keep.
     Raises: InputError when `past` holds other architectures than are proposed, and for a strategy that proposes what
-    is outside of the limits.
+    is outside of the limits, or returns no Proposal.
     """
     executor, stopping, past = executor or Serial(), stopping or StoppingPolicy(), past or {}
     history = History()
     while len(history) < budget:
         started = time.perf_counter()
         proposal = strategy.propose(history, budget - len(history))
+        if not isinstance(proposal, Proposal):
+            said = type(proposal).__name__
+            raise InputError(f"search strategy {strategy.name!r}: propose returns a {said}, expected a Proposal")
         if not proposal.archs:
             return SearchResult(history, proposal.ended)
         if limits is not None and not limits.admits(strategy.space.to_codes(proposal.archs)).all():

@@ -217,7 +217,8 @@ class SearchSpace(ABC, Generic[Arch]):
         found = [arch for _, arch in islice(self.distinct_samples(rng, max_tries), count)]
         if len(found) < count:
             raise SpaceExhausted(
-                f"{self.name}: only {len(found)} of {count} distinct ones after {max_tries} draws without a new one"
+                f"{self.name}: only {len(found)} of {count} distinct ones after {max_tries} draws without a new one: "
+                "ask for fewer"
             )
         return found
 

@@ -248,8 +248,19 @@ def test_other_settings_are_refused_and_named(tmp_path: Path, changes: dict[str,
     assert {entry.name: entry.read_bytes() for entry in folder.path.iterdir()} == before
 
 
+def test_a_start_that_has_left_nothing_but_its_config_is_no_run(tmp_path: Path):
+    """A mistyped setting is seen after the folder is made: the command without the mistake is not to be refused."""
+    opened(tmp_path).close()
+    folder = opened(tmp_path, n_train=100)
+    assert json.loads((folder.path / "config.json").read_text())["n_train"] == 100
+    (folder.path / "teacher.pt").write_bytes(b"dear")
+    folder.close()
+    with pytest.raises(InputError, match="n_train is 100 there, 424 here"):
+        opened(tmp_path)
+
+
 def test_a_setting_that_is_gone_is_a_difference_too(tmp_path: Path):
-    opened(tmp_path)
+    opened(tmp_path).append({"seed": 0})
     with pytest.raises(InputError, match="n_train is 424 there, None here"):
         RunFolder.open(tmp_path / "run", {key: value for key, value in CONFIG.items() if key != "n_train"})
 

@@ -6,6 +6,7 @@ import bz2
 import io
 import json
 import pickle
+import re
 import shutil
 import struct
 import sys
@@ -394,6 +395,72 @@ OTHERS: list[tuple[str, list[Any]]] = [
 @pytest.mark.parametrize(("command", "words"), OTHERS)
 def test_import_paths_of_something_else(tmp_path: Path, command: str, words: list[Any]):
     check(tmp_path, (command, words, {"table.csv": text(h.CSV), "c.yaml": cfg(BENCHMARK=TABLE, EXECUTOR="serial")}))
+
+
+PREDICTOR = """
+import numpy as np
+from common.predictors import Predictor
+class Own(Predictor):
+    name = "own"
+    def fit(self, features, values, rng, on_step=None):
+        {fit}
+    def predict(self, features):
+        return {scores}
+"""
+STRATEGY = """
+from common.search import Strategy
+class Own(Strategy):
+    name = "own"
+    def propose(self, history{room}):
+        {proposes}
+"""
+# A user's own part that fails: its file, what takes it, and what the line says.
+FAILING: dict[str, tuple[str, list[Any], str]] = {
+    "needs what is not there": ("import nosuchmodule", ["renas", "--predictor"], "nosuchmodule.*line 1"),
+    "no Python": ("\ndef f(:\n", ["rminas", "RMINAS.EVALUATOR"], "SyntaxError.*line 2"),
+    "fails when imported": ("x = 1\ny = x / 0\n", ["rminas", "RMINAS.STRATEGY"], "ZeroDivisionError.*line 2"),
+    "fails to fit": (
+        PREDICTOR.format(fit="raise KeyError('mine')", scores="0"),
+        ["renas", "--predictor"],
+        r"KeyError.*mine.*own_fails_to_fit\.py, line 7",
+    ),
+    "fails to predict": (
+        PREDICTOR.format(fit="pass", scores="features @ np.zeros(2)"),
+        ["renas", "--predictor"],
+        r"ValueError.*own_fails_to_predict\.py, line 9",
+    ),
+    "too few scores": (
+        PREDICTOR.format(fit="pass", scores="np.zeros(3)"),
+        ["renas", "--predictor"],
+        r"gives an array \(3,\) for .* expected one score each",
+    ),
+    "no room": (
+        STRATEGY.format(room="", proposes="return []"),
+        ["rminas", "RMINAS.STRATEGY"],
+        r"expected propose\(self, history, room\)",
+    ),
+    "no proposal": (
+        STRATEGY.format(room=", room", proposes="return [self.candidates]"),
+        ["rminas", "RMINAS.STRATEGY"],
+        "propose returns a list, expected a Proposal",
+    ),
+    "fails to propose": (
+        STRATEGY.format(room=", room", proposes="return history.nothing"),
+        ["rminas", "RMINAS.STRATEGY"],
+        r"AttributeError.*own_fails_to_propose\.py, line 6",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FAILING)
+def test_own_parts_that_fail(tmp_path: Path, kind: str):
+    content, (command, *flag), said = FAILING[kind]
+    file = f"own_{kind.replace(' ', '_')}.py"
+    asked = ["--data_path", "@table.csv"] if command == "renas" else ["--cfg", "@c.yaml", "RMINAS.MAX_EVALUATIONS", "3"]
+    if "EVALUATOR" not in flag[0] and command == "rminas":
+        asked += ["RMINAS.EVALUATOR", "params"]
+    files = {"table.csv": text(h.CSV), "c.yaml": cfg(BENCHMARK=TABLE, EXECUTOR="serial"), file: text(content)}
+    assert re.search(said, h.refused(tmp_path, (command, [*asked, *flag, f"@{file}:Own"], files)).err)
 
 
 TOOLS: list[tuple[str, list[Any]]] = [

@@ -102,8 +102,22 @@ def test_a_config_is_found_by_name_from_anywhere(tmp_path, monkeypatch: pytest.M
         assert find_config(name) == ROOT / "configs" / "nb201_digits.yaml"
     (tmp_path / "nb201_digits.yaml").write_text("{}")
     assert find_config("nb201_digits.yaml") == Path("nb201_digits.yaml")  # one's own comes first
-    with pytest.raises(InputError, match=r"nb201_digit: no such config file; by name there are darts_14"):
+    with pytest.raises(InputError, match=r"nb201_digit: no such config file; by name there are darts_cifar10"):
         find_config("nb201_digit")
+
+
+@pytest.mark.parametrize("folder", ["", f"{ROOT}/configs/"])
+def test_a_config_of_the_other_command_is_told(tmp_path, monkeypatch: pytest.MonkeyPatch, folder: str):
+    monkeypatch.chdir(tmp_path)
+    search, retraining = f"{folder}nb201_digits", f"{folder}darts_20layer_cifar"
+    ending = ".yaml" if folder else ""
+    assert find_config(retraining + ending, retraining=True).is_file()
+    with pytest.raises(InputError, match=rf"a retraining: python -m rminas\.retrain --cfg {retraining}"):
+        find_config(retraining + ending)
+    with pytest.raises(InputError, match=rf"a search: python -m rminas --cfg {search}"):
+        find_config(search + ending, retraining=True)
+    with pytest.raises(InputError, match=r"by name there are darts_14layer_imagenet, darts_20layer_cifar$"):
+        find_config("darts", retraining=True)
 
 
 def test_a_config_is_changed_by_keyword():

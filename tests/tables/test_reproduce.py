@@ -161,7 +161,7 @@ def test_only_missing_seeds_are_run_and_a_limit_ends_it(kept: Path, tmp_path: Pa
     assert records.read("made/run").seeds == {*range(5)}
     capsys.readouterr()
     reproduce.make([a_table(MadeRun())], tmp_path, tmp_path, None, far)
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out == "made/run: all seeds are there\n"
 
 
 def test_bad_input_is_told_before_anything_is_run(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -172,6 +172,12 @@ def test_bad_input_is_told_before_anything_is_run(kept: Path, tmp_path: Path, mo
     monkeypatch.delenv("NAS_DATA_DIR", raising=False)
     with pytest.raises(InputError, match="--data names the folder"):
         run_command(monkeypatch, "renas-201")
+    with pytest.raises(InputError, match="--data nope: no such folder"):
+        run_command(monkeypatch, "renas-201", "--data", "nope")
+    with pytest.raises(InputError, match="no table 'renas'"):
+        run_command(monkeypatch, "renas", "--pages")
+    with pytest.raises(SystemExit, match="2"):
+        run_command(monkeypatch, "renas-201", "--seeds", "-3")
     with pytest.raises(InputError, match="--collect needs one table"):
         run_command(monkeypatch, "renas-201", "--collect", str(tmp_path), "--revision", "a")
     with pytest.raises(InputError, match="is not the folder of a search"):
