@@ -405,13 +405,14 @@ def test_genotypes_are_placed_by_every_table(kept: Path, tmp_path: Path, monkeyp
     monkeypatch.setattr(tables_darts, "TABLES", {"made": ("made.csv", "cifar10_valid_200")})
     with pytest.raises(InputError, match=f"no genotype of '{tables_darts.SEARCHED}' to place"):
         next(tables_darts.PLACES.make([0], tmp_path, tmp_path))
-    records.keep(tables_darts.SEARCH.name, {}, [a_record(2, found={"arch": space.format(archs[0])})])
+    records.keep(tables_darts.SEARCH.name, {}, [a_record(2, found={"arch": space.format(archs[0])}, evaluations=28)])
     ((config, made),) = tables_darts.PLACES.make([0], tmp_path, tmp_path)
     assert config["genotypes"][tables_darts.SEARCHED] == space.format(archs[0])
     assert config["genotypes"]["PC-DARTS"] == tables_darts.genotype("PC-DARTS")
     placed = made[0]["places"]["made"]
     assert len(placed["predicted"]) == len(placed["names"]) == len(tables_darts.genotypes())
     records.keep(tables_darts.PLACES.name, config, [{**made[0], "environment": CLEAN}])
+    assert "; 28 networks evaluated." in tables_darts.darts_page()
     lines = {line.split(" | ")[0].strip("| "): line for line in tables_darts.darts_page().splitlines()}
     assert lines["PC-DARTS"].startswith("| PC-DARTS | 1 | 2.57 ± 0.07 | 2.71 ± 0.11 | ")
     assert "better than" in lines["PC-DARTS"]
