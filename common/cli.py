@@ -85,6 +85,6 @@ def run_command(prog: str, main: Callable[[], None]) -> NoReturn:
             said = f"your own part fails: {told(error)}"
         else:
             raise
-        print(f"{prog}: error: {short(RuntimeError(said), LONGEST)}", file=sys.stderr)
+        print(f"{prog}: error: {said}", file=sys.stderr)
         code = 2
     sys.exit(code)

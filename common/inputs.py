@@ -141,6 +141,12 @@ def short(error: BaseException, length: int = 200) -> str:
     return said if len(said) <= length else said[:length] + "..."
 
 
+def placed(error: BaseException, file: str, line: int | None) -> str:
+    """The kind of an error, what it says and where it happened, in one line."""
+    said = error.msg if isinstance(error, SyntaxError) else short(error)  # str() of that names the file once more
+    return f"{type(error).__name__}: {said} ({Path(file).name}, line {line})"
+
+
 def _whole(text: str) -> int:
     if len(text) > DIGITS + 1:
         raise ValueError(f"a whole number of {len(text)} digits")

@@ -12,7 +12,7 @@ from traceback import FrameSummary, extract_tb
 from typing import Any
 
 from common.errors import InputError
-from common.inputs import short
+from common.inputs import placed, short
 
 
 class Registry(Mapping[str, str]):
@@ -94,10 +94,10 @@ def file_name(name: str) -> str:
 def told(error: BaseException) -> str:
     """An error of a user's module in one line, with the last place in it; in what it called, where it never ran."""
     if isinstance(error, SyntaxError) and error.filename:
-        return f"{type(error).__name__}: {error.msg} ({Path(error.filename).name}, line {error.lineno})"
+        return placed(error, error.filename, error.lineno)
     seen = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
     last = [*seen, *own_frames(error)][-1]
-    return f"{type(error).__name__}: {short(error)} ({Path(last.filename).name}, line {last.lineno})"
+    return placed(error, last.filename, last.lineno)
 
 
 def own_frames(error: BaseException) -> list[FrameSummary]:

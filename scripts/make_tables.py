@@ -188,11 +188,10 @@ def _score_rows(link: Link) -> list[str]:
 
 def rmi_searches_table(link: Link) -> str:
     """Searches of which records are kept, then those of which a summary is."""
-    lines = [
-        "| search | space, images | updates, racing, weight of the size | n | found, test % | rank | by vote "
-        "| by the model | evaluations | updates a candidate | seconds | Kendall tau |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    lines = records.head(
+        "search", "space, images", "updates, racing, weight of the size", "n", "found, test %", "rank", "by vote",
+        "by the model", "evaluations", "updates a candidate", "seconds", "Kendall tau",
+    )  # fmt: skip
     kept = (PUBLISHED_SEARCH, RACED_SEARCH, FEWER_UPDATES, *RACED_SEARCHES.values(), DARTS_SEARCH)
     rows = [_search_row(run.name.rpartition("/")[2], records.file_of(run.name), *_kept(run), link) for run in kept]
     for file in sorted(RMINAS.glob("search_*.json")):

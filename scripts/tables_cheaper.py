@@ -49,6 +49,7 @@ FULL = next(iter(SOURCES))
 STEPS = (5, 10, 20, 30, 40, 60, 100, 150)
 EARLY = 20  # the updates after which all weights are tried, beside the last
 SIZE = 0.75  # as in nb201_cifar10_fast
+BY = {0.0: "loss", SIZE: f"loss and size ({SIZE})"}  # weights that are tried after every number of updates
 ALONE = 1e6  # a weight beside which the loss is nothing
 WEIGHTS = (0.0, 0.25, 0.5, SIZE, 1.0, 1.5, ALONE)
 RACES = (1.0, 1.5, 2.0, 2.5, 3.0)
@@ -152,7 +153,7 @@ def read_seed(space: SearchSpace, seed: int, history: History, table: AccuracyTa
     by_loss = []
     for step in sorted({*(step for step in STEPS if step < last), last}):
         at = cut(random, step)
-        for weight in WEIGHTS if step in (EARLY, last) else (0.0, SIZE):
+        for weight in WEIGHTS if step in (EARLY, last) else BY:
             tau, found = weighed(space, seed, at, weight, table)
             by_loss.append({"step": step, "weight": weight, "tau": tau, "test_acc": found})
     return {"seed": seed, "networks": len(random), "tau": alone, "by_loss": by_loss}
@@ -196,15 +197,13 @@ class LossesRead:
                         said = voted(space, seed, cut(history, step), kept.config["RMINAS"], table)
                         votes.append({"seed": seed, "step": step, **said})
                     losses = np.stack([-e.outcome.trajectory for e in random_of(history)])
-                    races += [
-                        {"seed": seed, "z": z, **dict(zip(("updates", "stopped"), raced(losses, z), strict=True))}
-                        for z in RACES
-                    ]
-        config = {"evaluations": counted(), "sha256": sha256}
-        seconds = round(time.perf_counter() - started, 2)
+                    for z in RACES:
+                        updates, stopped = raced(losses, z)
+                        races.append({"seed": seed, "z": z, "updates": updates, "stopped": stopped})
+        made = {"random": found, "votes": votes, "races": races}
+        made |= {"seconds": round(time.perf_counter() - started, 2), "environment": environment("cpu")}
         for seed in seeds:
-            said = {"random": found, "votes": votes, "races": races}
-            yield config, [{"seed": seed, **said, "seconds": seconds, "environment": environment("cpu")}]
+            yield {"evaluations": counted(), "sha256": sha256}, [{"seed": seed, **made}]
 
 
 def counted() -> dict[str, int]:
@@ -244,13 +243,11 @@ def tau_page() -> str:
     """Ranking by updates."""
     lines = head("random networks", "seeds x networks", "by", *(f"{s} updates" for s in STEPS), "parameters", "FLOPs")
     for title, seeds in said()["random"].items():
-        for weight in (0.0, SIZE):
+        size = f"{len(seeds)} x {max(seed['networks'] for seed in seeds)}"
+        alone = [spread([seed["tau"][name] for seed in seeds], 3) for name in ("params", "flops")]
+        for weight, by in BY.items():
             cells = [spread(of_step(seeds, "tau", step, weight), 3) for step in STEPS]
-            ends = last_step(seeds)
-            alone = [spread([seed["tau"][name] for seed in seeds], 3) for name in ("params", "flops")]
-            by = f"loss and size ({weight})" if weight else "loss"
-            size = f"{len(seeds)} x {max(seed['networks'] for seed in seeds)}"
-            lines.append(row(title if ends in STEPS else f"{title}, {ends} updates", size, by, *cells, *alone))
+            lines.append(row(title, size, by, *cells, *alone))
     return "\n".join(
         [
             *lines,
@@ -266,10 +263,10 @@ def chosen_page() -> str:
     """What a model of the random networks' losses would choose."""
     lines = head("random networks", "by", *(f"{s} updates" for s in STEPS), "the largest network")
     for title, seeds in said()["random"].items():
-        for weight in (0.0, SIZE):
+        largest = spread(of_step(seeds, "test_acc", last_step(seeds), ALONE), 2)
+        for weight, by in BY.items():
             cells = [spread(of_step(seeds, "test_acc", step, weight), 2) for step in STEPS]
-            largest = spread(of_step(seeds, "test_acc", last_step(seeds), ALONE), 2)
-            lines.append(row(title, f"loss and size ({weight})" if weight else "loss", *cells, largest))
+            lines.append(row(title, by, *cells, largest))
     return "\n".join(
         [
             *lines,
@@ -309,9 +306,8 @@ def votes_page() -> str:
     """The published searches with fewer updates, and races among their random networks."""
     made = said()
     lines = head("updates", "Kendall tau", "positives", "voted for, test %")
-    for step in dict.fromkeys(line["step"] for line in made["votes"]):
-        lines_of = [line for line in made["votes"] if line["step"] == step]
-        tau, positives, found = ([line[key] for line in lines_of] for key in ("tau", "positives", "test_acc"))
+    for step, seeds in _by(made["votes"], "step"):
+        tau, positives, found = ([line[key] for line in seeds] for key in ("tau", "positives", "test_acc"))
         lines.append(row(step, spread(tau, 3), spread(positives, 0), spread(found, 2)))
     lines += [
         "",
@@ -320,10 +316,9 @@ def votes_page() -> str:
         "",
         *head("racing, z", "updates a network", "of the best tenth stopped, %"),
     ]
-    for z in dict.fromkeys(line["z"] for line in made["races"]):
-        lines_of = [line for line in made["races"] if line["z"] == z]
-        updates = spread([line["updates"] for line in lines_of], 0)
-        lines.append(row(f"{z:g}", updates, spread([100 * line["stopped"] for line in lines_of], 0)))
+    for z, seeds in _by(made["races"], "z"):
+        updates, stopped = [line["updates"] for line in seeds], [100 * line["stopped"] for line in seeds]
+        lines.append(row(f"{z:g}", spread(updates, 0), spread(stopped, 0)))
     return "\n".join(
         [
             *lines,
@@ -332,6 +327,12 @@ def votes_page() -> str:
             f"on the others, in {DRAWS} orders.",
         ]
     )
+
+
+def _by(lines: Lines, key: str) -> Iterator[tuple[Any, Lines]]:
+    """The lines of all seeds that have the same value, value by value."""
+    for value in dict.fromkeys(line[key] for line in lines):
+        yield value, [line for line in lines if line[key] == value]
 
 
 def page() -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from records import head, read, row
 from tables_renas import Lines
-from tables_rminas import RmiRun, read_summary
+from tables_rminas import PUBLISHED_SEARCH, RmiRun, read_summary
 
 from common.errors import InputError
 
@@ -116,11 +116,7 @@ BATCH = 32  # published: 128, four times the price
 SEARCH = RmiRun(
     "rminas/darts_search",
     "darts_cifar10",
-    {
-        "DATA__PATH": "cifar/cifar10_subset.npz",
-        "TEACHER__WEIGHTS": "teachers/resnet20_cifar10.th",
-        "BENCHMARK__PATH": TABLES["500 trained for 200 epochs"][0],
-    },
+    {**PUBLISHED_SEARCH.paths, "BENCHMARK__PATH": TABLES["500 trained for 200 epochs"][0]},
     {
         "TRAIN__BATCH_SIZE": BATCH,
         "RMINAS__OBSERVE": 60,
@@ -144,11 +140,7 @@ RANKINGS = {
     title: RmiRun(
         f"rminas/darts{title.split()[0]}",
         "darts_cifar10",
-        {
-            "DATA__PATH": "cifar/cifar10_subset.npz",
-            "TEACHER__WEIGHTS": "teachers/resnet20_cifar10.th",
-            "BENCHMARK__PATH": TABLES[title][0],
-        },
+        {**PUBLISHED_SEARCH.paths, "BENCHMARK__PATH": TABLES[title][0]},
         {"TRAIN__BATCH_SIZE": BATCH},
         seeds=1,
         rank=RANKED,

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
 from common.errors import InputError, is_full
 from common.evaluators.base import NO_BOUNDS, Bounds, Evaluator, Outcome
-from common.inputs import short
+from common.inputs import placed
 from common.spaces.base import SearchSpace
 
 
@@ -25,8 +24,7 @@ def call(function: Callable[..., Any], *about: Any) -> Any:
         if is_full(error):
             raise
         frame = extract_tb(error.__traceback__)[:2][-1]  # the function's own, or this one where it was not entered
-        where = f"{Path(frame.filename).name}, line {frame.lineno}"
-        raise InputError(f"{_name(function)} fails: {type(error).__name__}: {short(error)} ({where})") from error
+        raise InputError(f"{_name(function)} fails: {placed(error, frame.filename, frame.lineno)}") from error
 
 
 def number(score: Callable[..., Any], *about: Any) -> float:
